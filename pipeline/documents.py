@@ -1,0 +1,105 @@
+"""Documents: the table every operator maps, and the identity of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import xxhash
+
+ID_TYPE = pa.binary(16)
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", ID_TYPE, nullable=False),
+        pa.field("text", pa.large_string()),
+        pa.field("url", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("date", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("origin", pa.string()),
+    ]
+)
+"""The fixed columns. Further columns ride along; operators add theirs as ``<operator>.<measure>``."""
+
+DROPPED_SCHEMA = pa.schema(
+    [
+        *(SCHEMA.field(name) for name in ("id", "url", "source", "date", "origin")),
+        pa.field("language", pa.string()),
+        pa.field("operator", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("value", pa.string()),
+        pa.field("threshold", pa.string()),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("excerpt", pa.string()),
+        pa.field("text", pa.large_string()),
+    ]
+)
+"""The fixed columns of dropped rows; the measures of the operators follow them."""
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field("id", ID_TYPE),
+        pa.field("url", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("language", pa.string()),
+        pa.field("operator", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("excerpt", pa.string()),
+    ]
+)
+"""Rows that could not be treated, with the error."""
+
+EXCERPT_CHARS = 300
+
+
+def document_id(source: str, locator: str, raw: bytes) -> bytes:
+    """128-bit content-keyed identity of a document.
+
+    source: the name of the source. locator: the record's own key (its id field, else URL and date, else the WARC
+    record id). raw: the raw text as UTF-8. Fields are length-prefixed, so that no two splits of the same bytes
+    meet. File names, offsets and worker counts never enter.
+    """
+    digest = xxhash.xxh3_128()
+    for field in (source.encode(), locator.encode(), raw):
+        digest.update(len(field).to_bytes(8, "little"))
+        digest.update(field)
+    return digest.digest()
+
+
+def as_documents(table: pa.Table) -> pa.Table:
+    """A table in the form operators take: one chunk, ``id`` first, ``text`` as large_string.
+
+    Any string or binary ``id`` is kept as it is.
+
+    Raises:
+        ValueError: ``id`` or ``text`` is missing or of another type; add or cast the column.
+    """
+    for name in ("id", "text"):
+        if name not in table.column_names:
+            msg = f"documents need a column {name!r}, got {table.column_names}"
+            raise ValueError(msg)
+    text = table.schema.field("text").type
+    if not (pa.types.is_large_string(text) or pa.types.is_string(text) or pa.types.is_null(text)):
+        msg = f"column 'text' must hold strings, got {text}; cast it before"
+        raise ValueError(msg)
+    if not pa.types.is_large_string(text):
+        position = table.column_names.index("text")
+        table = table.set_column(position, "text", table["text"].cast(pa.large_string()))
+    return table.combine_chunks()
+
+
+def text_bytes(table: pa.Table) -> pa.Array:
+    """UTF-8 bytes of each text, int64, 0 where the text is null."""
+    import pyarrow.compute as pc  # noqa: PLC0415  # keeps this module free to import in readers' child processes
+
+    return pc.fill_null(pc.cast(pc.binary_length(table["text"].combine_chunks()), pa.int64()), 0)
+
+
+def join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Tables one after another; columns that some lack are null there. ``schema`` names the first columns."""
+    if not tables:
+        return schema.empty_table()
+    return pa.concat_tables(tables, promote_options="default")

@@ -1,0 +1,152 @@
+"""What a step does, as frozen values the engine can plan, fingerprint and run shard by shard."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import pyarrow as pa
+
+from pipeline.ledger import Ledger
+from pipeline.value import Value
+
+Kind = Literal["source", "documents", "selection", "tokens", "artifact", "work", "model"]
+"""What a shard of a dataset holds: nothing (read again from its source), documents, a keep bitmap over another
+dataset's documents, tokens, one file others depend on, files internal to a step, a trained model."""
+
+EVERY = None
+"""A task that needs every shard of an input."""
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One shard task before it runs: its number and the shards of each input it needs (None: every one)."""
+
+    index: int
+    needs: Mapping[str, tuple[int, ...] | None]
+
+
+class Shard(Protocol):
+    """A committed shard of an input, as a task sees it."""
+
+    index: int
+
+    def documents(self) -> Iterator[pa.Table]:
+        """Its documents in order, keep bitmaps applied, in tables of some thousand rows."""
+        ...
+
+    def rows(self) -> Iterator[tuple[int, pa.Table]]:
+        """Like ``documents``, but of the dataset under a selection and whole: (first row number, table)."""
+        ...
+
+    def file(self, suffix: str) -> Path:
+        """Local path of the committed output with that suffix, such as ``.bin``."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the task that made it noted (``Result.facts``)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard task as the work gets it."""
+
+    node: str
+    index: int
+    inputs: Mapping[str, Sequence[Shard]]
+    """Input role -> the shards the plan asked for, by shard number."""
+    scratch: Path
+    """An empty folder of this attempt; what is not named in the result is deleted."""
+
+
+@dataclass
+class Output:
+    """A file of a task: published as ``<folder>/<shard>-<first 16 hex of the sha256 of the folder's first file><suffix>``."""
+
+    path: Path
+    suffix: str
+    folder: str = "shards"
+
+
+@dataclass
+class Result:
+    """What a task made: files, its account, and small facts (plain JSON) for those who plan on it."""
+
+    outputs: list[Output] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Work(Value, ABC):
+    """What one node of the graph does. How it is run (workers, backend, batch size) is not part of it."""
+
+    kind: ClassVar[Kind]
+    recorded: ClassVar[bool] = False
+    """True where a second run need not give the same bytes: descendants are keyed by the committed hashes."""
+    barrier: ClassVar[bool] = False
+    """True where a shard depends on all input shards: the set of inputs enters the fingerprint."""
+    gang: ClassVar[bool] = False
+    """True where the driver itself runs the one task, with processes of its own (training)."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+        """The shard tasks, given the number of shards of each input role."""
+
+
+class Sink(ABC):
+    """Takes the documents of one shard, batch by batch, and ends as a result."""
+
+    @abstractmethod
+    def add(self, docs: pa.Table) -> pa.Table:
+        """Take a batch; returns the documents that go on to the nodes behind this one in the same pass."""
+
+    @abstractmethod
+    def close(self) -> Result:
+        """Write what is left."""
+
+
+class StreamWork(Work):
+    """One shard in, one shard out, a batch at a time; consecutive ones run in one pass over the documents.
+
+    The documents come from the input role ``documents``; further roles are whole.
+    """
+
+    @abstractmethod
+    def open(self, task: Task) -> Sink:
+        """A sink for one shard."""
+
+    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+        """Shard k from shard k of the documents, and from all of every other input."""
+        others = dict.fromkeys((role for role in shards if role != "documents"), EVERY)
+        return [TaskPlan(k, {"documents": (k,), **others}) for k in range(shards["documents"])]
+
+
+class ShardWork(Work):
+    """A task over whole committed shards: barriers, training."""
+
+    @abstractmethod
+    def run(self, task: Task) -> Result:
+        """Do one task. Pure: a second attempt gives the same files, unless ``recorded``."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A work with a name and its inputs (role -> node name). Its dataset is ``<name>-<fingerprint>``."""
+
+    name: str
+    work: Work
+    inputs: Mapping[str, str]
+
+
+class Verb(Protocol):
+    """What a recipe says of a step; expands to nodes, of which the last carries the step's name."""
+
+    def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
+        """The nodes of a step that reads from ``source``."""
+        ...
