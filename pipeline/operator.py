@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, ClassVar
 
 import pyarrow as pa
@@ -29,7 +29,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Bound:
     """One threshold on one measure. A row outside it is dropped with ``reason``.
 
@@ -37,6 +37,7 @@ class Bound:
     """
 
     measure: str
+    _: KW_ONLY
     reason: str
     min: float | None = None
     max: float | None = None

@@ -62,6 +62,8 @@ class Task:
     """Input role -> the shards the plan asked for, by shard number."""
     scratch: Path
     """An empty folder of this attempt; what is not named in the result is deleted."""
+    home: Path | None = None
+    """The dataset's own folder, for a gang task: it outlives the driver (live checkpoints, metrics)."""
 
 
 @dataclass

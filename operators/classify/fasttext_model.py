@@ -1,0 +1,63 @@
+"""fastText models: loaded once per process, asked for many texts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from fasttext.FastText import _FastText
+
+from pipeline.errors import UserError
+
+PREFIX = "__label__"
+
+
+@cache
+def load(path: str) -> _FastText:
+    """The model in a file, kept for the life of the process.
+
+    ``fasttext.load_model`` is the same but for a warning it prints.
+
+    Raises:
+        UserError: no such file, or not a fastText model.
+    """
+    try:
+        return _FastText(model_path=path)
+    except (ValueError, RuntimeError) as error:
+        msg = f"cannot load the fastText model {path}: {error}; name a file that fastText wrote (.bin or .ftz)"
+        raise UserError(msg) from error
+
+
+def labels(model: _FastText) -> list[str]:
+    """The labels a model knows, without prefix, sorted."""
+    return sorted(label.removeprefix(PREFIX) for label in model.get_labels())
+
+
+def top_label(model: _FastText, lines: Sequence[str]) -> tuple[list[str | None], npt.NDArray[np.float64]]:
+    """The most probable label of each line and its probability, in [0, 1].
+
+    lines: without line breaks. A line in which the model sees nothing has the label None and the probability NaN.
+    """
+    found, probabilities = _predict(model, lines, 1)
+    names = [row[0].removeprefix(PREFIX) if row else None for row in found]
+    scores = [row[0] if len(row) else np.nan for row in probabilities]
+    return names, np.clip(np.array(scores, np.float64), 0.0, 1.0)
+
+
+def label_scores(model: _FastText, lines: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """The probability of every label for each line, in [0, 1]; NaN where the model sees nothing in a line."""
+    scores = {name: np.full(len(lines), np.nan) for name in labels(model)}
+    found, probabilities = _predict(model, lines, len(scores))
+    for row, (names, values) in enumerate(zip(found, probabilities, strict=True)):
+        for name, value in zip(names, values, strict=True):
+            scores[name.removeprefix(PREFIX)][row] = min(max(float(value), 0.0), 1.0)
+    return scores
+
+
+def _predict(model: _FastText, lines: Sequence[str], num_labels: int) -> tuple[list[list[str]], list[list[float]]]:
+    if not lines:
+        return [], []
+    # The wrapper's predict() copies and searches every line once more, to say that it must not hold a line break.
+    return model.f.multilinePredict([line + "\n" for line in lines], num_labels, 0.0, "strict")

@@ -1,0 +1,115 @@
+"""``apply``: operators over a table of documents, without Ray, with an account of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.chain import Rejection, Rows, run_filters, run_map, stretches
+from pipeline.documents import as_documents, text_bytes
+from pipeline.errors import UserError
+from pipeline.ledger import Count, Ledger
+from pipeline.operator import Filter, Map, Operator
+from pipeline.rejects import KeepText, align, dropped_schema, languages, quarantine_schema, sources
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a table: kept, dropped and quarantined rows, and the account of them."""
+
+    kept: pa.Table
+    dropped: pa.Table
+    quarantined: pa.Table
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Operators in order, and how rejected rows are written.
+
+    scrubbers: maps that also run over the texts of rejected rows (those of the chain are always among them).
+    """
+
+    operators: tuple[Operator, ...]
+    keep_dropped_text: KeepText = "sample"
+    scrubbers: tuple[Map, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [operator.name for operator in self.operators]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"operators named {', '.join(twice)} stand twice in one step; give one of them `as: other_name`"
+            raise UserError(msg)
+
+    def run(self, docs: pa.Table) -> Outcome:
+        """Apply all operators to one table.
+
+        Raises:
+            UserError: a column named in ``only`` is missing.
+            RunFailedError: an operator changed rows or ids, or the ledger does not balance.
+        """
+        own = tuple(op for op in self.operators if isinstance(op, Map) and op.scrubs)
+        extra = tuple(op for op in self.scrubbers if op not in own)
+        rejection = Rejection(self.keep_dropped_text, own + extra)
+        docs = as_documents(docs)
+        rows = Rows(docs)
+        for stretch in stretches(self.operators):
+            if isinstance(stretch, Map):
+                run_map(stretch, rows, rejection)
+            else:
+                run_filters(stretch, rows, rejection)
+        schema = rows.docs.schema
+        dropped = _together(rows.dropped, dropped_schema(schema))
+        quarantined = _together(rows.quarantined, quarantine_schema(schema))
+        ledger = _account(docs, rows, dropped, quarantined)
+        ledger.check(" -> ".join(operator.name for operator in self.operators))
+        return Outcome(rows.docs, dropped, quarantined, ledger)
+
+
+def apply(
+    operators: Operator | Sequence[Operator], docs: pa.Table, *, keep_dropped_text: KeepText = "sample"
+) -> Outcome:
+    """Apply operators to documents.
+
+    docs: a table with at least ``id`` (any string or binary) and ``text``; further columns ride along.
+
+    Raises:
+        ValueError: ``id`` or ``text`` is missing or of another type.
+        UserError: an operator cannot work on these columns.
+    """
+    chosen = (operators,) if isinstance(operators, Map | Filter) else tuple(operators)
+    for operator in chosen:
+        operator.prepare()
+    return Chain(chosen, keep_dropped_text).run(docs)
+
+
+def _together(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables([align(table, schema) for table in tables]) if tables else schema.empty_table()
+
+
+def _account(docs: pa.Table, rows: Rows, dropped: pa.Table, quarantined: pa.Table) -> Ledger:
+    ledger = Ledger(flows=rows.flows)
+    ledger.into = Count(docs.num_rows, int(text_bytes(docs).to_numpy().sum()))
+    kept_sizes = text_bytes(rows.docs).to_numpy()
+    ledger.kept = Count(rows.docs.num_rows, int(kept_sizes.sum()))
+    for operator, reason, size in zip(*(dropped[name].to_pylist() for name in ("operator", "reason", "bytes")), strict=True):
+        ledger.dropped.setdefault(f"{operator}:{reason}", Count()).add(1, size)
+    for operator, size in zip(*(quarantined[name].to_pylist() for name in ("operator", "bytes")), strict=True):
+        ledger.quarantined.setdefault(operator, Count()).add(1, size)
+    kept_groups = _groups(rows.docs, kept_sizes)
+    for groups in (kept_groups, _groups(dropped, dropped["bytes"].to_numpy()), _groups(quarantined, quarantined["bytes"].to_numpy())):
+        for key, count in groups.items():
+            ledger.group_into.setdefault(key, Count()).merge(count)
+    ledger.group_kept = kept_groups
+    return ledger
+
+
+def _groups(table: pa.Table, sizes: np.ndarray) -> dict[str, Count]:
+    """Counts by ``source|language``."""
+    groups: dict[str, Count] = {}
+    for source, language, size in zip(sources(table).to_pylist(), languages(table).to_pylist(), sizes.tolist(), strict=True):
+        groups.setdefault(f"{source}|{language}", Count()).add(1, size)
+    return groups

@@ -1,0 +1,149 @@
+"""A pool of Ray actors, one process each; the only engine module that imports ray."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from pipeline.backends.backend import Finished
+from pipeline.commit import Commit
+from pipeline.errors import UserError
+from pipeline.ownership import check_packages
+from pipeline.storage import Storage
+from pipeline.worker import Assignment, execute
+
+_THREADS = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "NUMBA_NUM_THREADS": "1"}
+
+
+class Worker:
+    """One process of the pool: does one assignment at a time on one core."""
+
+    def __init__(self, uri: str, package_root: str) -> None:
+        check_packages(package_root)
+        import pyarrow as pa  # noqa: PLC0415  # thread counts are per process, and this runs in the actor's
+
+        pa.set_cpu_count(1)
+        self._storage = Storage(uri)
+
+    def run(self, assignment: Assignment) -> list[Commit]:
+        """Do an assignment."""
+        return execute(assignment, self._storage)
+
+    def pid(self) -> int:
+        """Process id, for tests that kill it and for logs."""
+        return os.getpid()
+
+
+class RayBackend:
+    """Keeps up to ``workers`` actors, made as they are needed, each with one assignment.
+
+    Actors are never restarted and calls never retried by Ray; a dead actor is reported and replaced on the next
+    submit. Without an address a Ray of its own is started on loopback, and ended by ``close``.
+
+    Raises:
+        UserError: the cluster cannot give even one worker.
+    """
+
+    def __init__(self, storage: Storage, *, address: str | None = None, workers: int | None = None) -> None:
+        self._storage = storage
+        self._temp: Path | None = None
+        self._connect(address, workers)
+        cpus = int(ray.cluster_resources().get("CPU", 0))
+        if cpus < 1:
+            msg = f"the Ray cluster at {address or 'this machine'} has {cpus} CPUs; a worker needs 1"
+            raise UserError(msg)
+        self._limit = min(workers or cpus, cpus)
+        if workers is not None and workers > cpus:
+            msg = f"--workers {workers}, but the cluster has {cpus} CPUs; ask for at most {cpus}"
+            raise UserError(msg)
+        self._idle: list[ray.actor.ActorHandle] = []
+        self._busy: dict[ray.ObjectRef, tuple[ray.actor.ActorHandle, Assignment]] = {}
+
+    def _connect(self, address: str | None, workers: int | None) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
+        if address is not None:
+            ray.init(address=address, **quiet)
+            return
+        # A short path: the sockets below it must stay under 107 bytes. Named after the run, so that the next driver
+        # of the same run removes what a killed one left.
+        self._temp = ray_folder(self._storage)
+        shutil.rmtree(self._temp, ignore_errors=True)
+        cpus = max(workers or 0, os.cpu_count() or 1)
+        ray.init(
+            address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=str(self._temp),
+            _node_ip_address="127.0.0.1", object_store_memory=200 * 2**20, **quiet,
+        )
+
+    def free_slots(self) -> int:
+        """Workers that could take an assignment."""
+        return self._limit - len(self._busy)
+
+    def submit(self, assignment: Assignment) -> None:
+        """Give it to an idle worker, or to a new one."""
+        worker = self._idle.pop() if self._idle else self._start()
+        self._busy[worker.run.remote(assignment)] = (worker, assignment)
+
+    def _start(self) -> ray.actor.ActorHandle:
+        remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
+        root = str(Path(__file__).resolve().parents[2])
+        env = {"env_vars": {**_THREADS, "PYTHONPATH": _python_path(root)}}
+        return remote.options(runtime_env=env).remote(self._storage.uri, root)
+
+    def wait(self, timeout_s: float) -> Sequence[Finished]:
+        """Assignments that ended."""
+        if not self._busy:
+            return []
+        done, _ = ray.wait(list(self._busy), num_returns=1, timeout=timeout_s, fetch_local=False)
+        more = [ref for ref in self._busy if ref not in done]
+        if done and more:
+            done += ray.wait(more, num_returns=len(more), timeout=0, fetch_local=False)[0]
+        return [self._finish(ref) for ref in done]
+
+    def _finish(self, ref: ray.ObjectRef) -> Finished:
+        worker, assignment = self._busy.pop(ref)
+        try:
+            commits = ray.get(ref)
+        except RayTaskError as error:
+            self._idle.append(worker)
+            cause = error.cause if isinstance(error.cause, BaseException) else error
+            return Finished(assignment, error=cause)
+        except RayActorError as error:
+            return Finished(assignment, error=error, died=True)
+        self._idle.append(worker)
+        return Finished(assignment, commits)
+
+    def release(self) -> None:
+        """End the idle workers, so that their cores are free."""
+        for worker in self._idle:
+            ray.kill(worker)
+        self._idle.clear()
+
+    def pids(self) -> list[int]:
+        """Processes of the pool."""
+        workers = [*self._idle, *(worker for worker, _ in self._busy.values())]
+        return [ray.get(worker.pid.remote()) for worker in workers]
+
+    def close(self) -> None:
+        """End the workers, and the Ray that was started here with all its files."""
+        for worker, _ in self._busy.values():
+            ray.kill(worker)
+        self.release()
+        ray.shutdown()
+        if self._temp is not None:
+            shutil.rmtree(self._temp, ignore_errors=True)
+
+
+def ray_folder(storage: Storage) -> Path:
+    """Where a run's own Ray keeps its sockets and logs."""
+    return Path(tempfile.gettempdir()) / f"sluice-{os.getuid()}-{storage.short_id}"
+
+
+def _python_path(root: str) -> str:
+    before = os.environ.get("PYTHONPATH", "")
+    return root if not before or before == root else f"{root}{os.pathsep}{before}"

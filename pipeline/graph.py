@@ -1,0 +1,255 @@
+"""The graph of shard tasks: which dataset each node fills, what is committed, and what can run now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.commit import Commit
+from pipeline.errors import RunFailedError, UserError
+from pipeline.fingerprint import FORMAT_VERSION, digest, file_sha256
+from pipeline.inputs import FrozenInputs
+from pipeline.shards import ShardSpec
+from pipeline.value import Artifact, artifacts, replace_artifacts
+from pipeline.work import Node, TaskPlan, Work
+from pipeline.worker import TaskSpec
+from pipeline.works import ReadWork
+
+
+@dataclass
+class NodeState:
+    """What is known of a node while a run goes on.
+
+    dataset: None until every recorded ancestor is committed, since the fingerprint hangs on their hashes.
+    set_key: identity of the whole set of inputs it stems from. waits: per task, how many inputs are missing.
+    """
+
+    node: Node
+    depth: int
+    work: Work
+    deps: Mapping[str, str]
+    dataset: str | None = None
+    fingerprint: str | None = None
+    set_key: str = ""
+    plans: Sequence[TaskPlan] = ()
+    commits: dict[int, Commit] = field(default_factory=dict)
+    waits: list[int] = field(default_factory=list)
+    waiting_for: dict[tuple[str, int | None], list[int]] = field(default_factory=dict)
+    """(input node, its shard, or None for all of them) -> the tasks that wait for it."""
+
+    @property
+    def complete(self) -> bool:
+        """Every shard is committed."""
+        return self.dataset is not None and len(self.commits) == len(self.plans)
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.name
+
+
+class Graph:
+    """Nodes in an order in which each comes after its inputs, and the state of their tasks."""
+
+    def __init__(self, nodes: Sequence[Node], inputs: Mapping[str, FrozenInputs], limit: int | None = None) -> None:
+        self.inputs = inputs
+        self.limit = limit
+        self.states: dict[str, NodeState] = {}
+        for node in _ordered(nodes):
+            deps = dict(node.inputs)
+            for artifact in artifacts(node.work):
+                if artifact.step is not None:
+                    deps[f"artifact:{artifact.step}"] = artifact.step
+            depth = 1 + max((self.states[name].depth for name in deps.values()), default=-1)
+            self.states[node.name] = NodeState(node, depth, node.work, deps)
+        self.consumers: dict[str, list[str]] = {name: [] for name in self.states}
+        for state in self.states.values():
+            for source in dict.fromkeys(state.deps.values()):
+                self.consumers[source].append(state.name)
+
+    # -- fingerprints ---------------------------------------------------------------------------------------------
+
+    def resolvable(self) -> Iterator[NodeState]:
+        """Nodes whose fingerprint can be known now and is not yet."""
+        for state in self.states.values():
+            if state.dataset is None and all(self._keyed(self.states[name]) for name in state.deps.values()):
+                yield state
+
+    def _keyed(self, state: NodeState) -> bool:
+        return state.dataset is not None and (state.complete or not (state.work.recorded or state.work.kind == "artifact"))
+
+    def resolve(self, state: NodeState, *, present: Mapping[int, Commit]) -> None:
+        """Take over the commits that a dataset already holds, and count what its tasks still wait for."""
+        state.plans = state.work.tasks(self._shard_counts(state))
+        for index in sorted(present):
+            if index < len(state.plans):
+                state.commits[index] = present[index]
+        state.waits = [0] * len(state.plans)
+        for plan in state.plans:
+            for event in self._missing(plan, state):
+                state.waits[plan.index] += 1
+                state.waiting_for.setdefault(event, []).append(plan.index)
+
+    def identify(self, state: NodeState) -> str:
+        """Derive the fingerprint and the name of the dataset."""
+        found = {a: self._resolved(a) for a in artifacts(state.work) if a.sha256 is None}
+        state.work = replace_artifacts(state.work, found)
+        sources = {role: self.states[name] for role, name in state.deps.items()}
+        state.set_key = self._set_key(state, list(sources.values()))
+        keys: dict[str, Any] = {role: self._key(source) for role, source in sources.items()}
+        identity = {"format": FORMAT_VERSION, "work": state.work, "inputs": keys}
+        if state.work.barrier:
+            identity["set"] = state.set_key
+        state.fingerprint = digest(identity)
+        state.dataset = f"{state.name}-{state.fingerprint}"
+        if state.work.barrier:
+            state.set_key = state.fingerprint
+        return state.dataset
+
+    def _resolved(self, artifact: Artifact) -> Artifact:
+        if artifact.step is None:
+            return artifact.model_copy(update={"sha256": file_sha256(artifact.file or "")})
+        output = self._artifact_output(artifact.step)
+        return artifact.model_copy(update={"sha256": output.sha256})
+
+    def _artifact_output(self, step: str) -> Any:
+        state = self.states[step]
+        outputs = [o for index in sorted(state.commits) for o in state.commits[index].outputs]
+        if not outputs:
+            msg = f"step {step!r} made no file that another step could use"
+            raise UserError(msg)
+        return outputs[0]
+
+    def _key(self, state: NodeState) -> str:
+        if state.work.recorded:
+            return digest([state.fingerprint, *(state.commits[k].key for k in sorted(state.commits))])
+        return state.fingerprint or ""
+
+    def _set_key(self, state: NodeState, sources: Sequence[NodeState]) -> str:
+        if isinstance(state.work, ReadWork):
+            return digest([self.input_keys(state.name, k)["pieces"] for k in range(self._shard_counts(state)["pieces"])])
+        return digest([source.set_key for source in sources])
+
+    def _shard_counts(self, state: NodeState) -> dict[str, int]:
+        if isinstance(state.work, ReadWork):
+            count = len(self.inputs[state.name].shards)
+            return {"pieces": count if self.limit is None else min(count, self.limit)}
+        return {role: len(self.states[name].plans) for role, name in state.node.inputs.items()}
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    def _missing(self, plan: TaskPlan, state: NodeState) -> Iterator[tuple[str, int | None]]:
+        for role, needed in plan.needs.items():
+            source = self.states[state.node.inputs[role]]
+            if needed is None:
+                if not source.complete:
+                    yield source.name, None
+            else:
+                yield from ((source.name, k) for k in needed if k not in source.commits)
+
+    def committed(self, name: str, commit: Commit) -> list[tuple[str, int]]:
+        """Note a commit; returns the tasks that can run because of it."""
+        state = self.states[name]
+        if commit.index in state.commits:
+            return []
+        state.commits[commit.index] = commit
+        events: list[tuple[str, int | None]] = [(name, commit.index)]
+        if state.complete:
+            events.append((name, None))
+        freed = []
+        for consumer in (self.states[c] for c in self.consumers[name]):
+            for event in events:
+                for index in consumer.waiting_for.pop(event, ()):
+                    consumer.waits[index] -= 1
+                    if consumer.waits[index] == 0 and index not in consumer.commits:
+                        freed.append((consumer.name, index))
+        return freed
+
+    def ready(self, state: NodeState) -> list[tuple[str, int]]:
+        """Tasks of a node just resolved that wait for nothing."""
+        return [(state.name, k) for k, waits in enumerate(state.waits) if waits == 0 and k not in state.commits]
+
+    def spec(self, name: str, index: int, *, parent: int | None = None) -> TaskSpec:
+        """A task with everything a worker needs to do it."""
+        state = self.states[name]
+        plan = state.plans[index]
+        inputs = {}
+        for role, needed in plan.needs.items():
+            if parent is not None and role == "documents":
+                continue
+            source = self.states[state.node.inputs[role]]
+            chosen = range(len(source.plans)) if needed is None else needed
+            inputs[role] = tuple(self.shard(source.name, k) for k in chosen)
+        names = [(a, self._artifact_output(a.step).name) for a in artifacts(state.work) if a.step is not None]
+        pieces = self.inputs[name].shards[index] if isinstance(state.work, ReadWork) else ()
+        return TaskSpec(
+            node=name, dataset=state.dataset or "", index=index, work=state.work, inputs=inputs,
+            input_keys=self.input_keys(name, index), pieces=pieces, parent=parent, artifacts=tuple(dict.fromkeys(names)),
+        )
+
+    def input_keys(self, name: str, index: int) -> dict[str, tuple[str, ...]]:
+        """What a task's inputs are, for its commit record: hashes of committed outputs, or of the frozen files."""
+        state = self.states[name]
+        if isinstance(state.work, ReadWork):
+            frozen = {file.path: file for file in self.inputs[name].files}
+            parts = [(p.start, p.end, frozen[p.path].digest or frozen[p.path].etag or frozen[p.path].size)
+                     for p in self.inputs[name].shards[index]]
+            return {"pieces": (digest(parts),)}
+        keys: dict[str, tuple[str, ...]] = {}
+        for role, needed in state.plans[index].needs.items():
+            source = self.states[state.node.inputs[role]]
+            if needed is None:
+                keys[role] = (self._key(source),)
+            else:
+                keys[role] = tuple(source.commits[k].key for k in needed if k in source.commits)
+        return keys
+
+    def shard(self, name: str, index: int) -> ShardSpec:
+        """A committed shard, as readers see it."""
+        state = self.states[name]
+        commit = state.commits[index]
+        if isinstance(state.work, ReadWork):
+            return ShardSpec.of(commit, state.dataset or "", "source", read=state.work.read,
+                                pieces=self.inputs[name].shards[index])
+        base = self.shard(state.node.inputs["documents"], index) if state.work.kind == "selection" else None
+        return ShardSpec.of(commit, state.dataset or "", state.work.kind, base=base)
+
+
+def _ordered(nodes: Sequence[Node]) -> list[Node]:
+    """Nodes after their inputs.
+
+    Raises:
+        UserError: a name is unknown or stands twice, or the nodes form a cycle.
+    """
+    by_name = {node.name: node for node in nodes}
+    if len(by_name) != len(nodes):
+        names = [node.name for node in nodes]
+        msg = f"steps named twice: {sorted({name for name in names if names.count(name) > 1})}"
+        raise UserError(msg)
+    order: dict[str, Node] = {}
+    visiting: list[str] = []
+
+    def visit(name: str, wanted_by: str) -> None:
+        if name in order:
+            return
+        if name not in by_name:
+            msg = f"step {wanted_by!r} takes its input from {name!r}, which does not exist"
+            raise UserError(msg)
+        if name in visiting:
+            msg = f"steps form a cycle: {' -> '.join([*visiting[visiting.index(name):], name])}; take one link out"
+            raise UserError(msg)
+        visiting.append(name)
+        node = by_name[name]
+        needed = [*node.inputs.values(), *(a.step for a in artifacts(node.work) if a.step is not None)]
+        for source in needed:
+            visit(source, name)
+        visiting.pop()
+        order[name] = node
+
+    for node in nodes:
+        visit(node.name, node.name)
+    if not order:
+        msg = "the workflow has no steps"
+        raise RunFailedError(msg)
+    return list(order.values())

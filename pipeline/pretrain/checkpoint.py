@@ -1,0 +1,156 @@
+"""Checkpoints: torch.distributed.checkpoint folders that are complete or not there.
+
+``<home>/checkpoints/step-00000100/`` holds what DCP wrote and ``complete.json``: step, configuration and the size of
+every file. It is written under another name, synced, then renamed. Any number of ranks can read what another wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+from pipeline.errors import UserError
+from pipeline.pretrain.data import Corpus
+from pipeline.pretrain.config import TrainConfig
+from pipeline.pretrain.ranks import from_first, wait_for_all
+
+FORMAT_VERSION = 1
+_COMPLETE = "complete.json"
+
+
+def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
+    """What a checkpoint can be resumed with: flat, one entry a field, so that a difference has a name."""
+    fields = config.model_dump(mode="json")
+    shape = {f"shape.{name}": value for name, value in fields.pop("shape").items()}
+    return {
+        **fields,
+        **shape,
+        "vocab_size": corpus.data.vocab_size,
+        "tokenizer_sha256": corpus.data.tokenizer_sha256,
+        "documents": corpus.documents,
+        "training_tokens": corpus.tokens,
+        "corpus": corpus.digest,
+    }
+
+
+class Checkpoints:
+    """The checkpoints of one run. Every rank calls every method."""
+
+    def __init__(self, folder: Path, *, config: Mapping[str, Any], keep: int) -> None:
+        """config: what ``identity`` gave. keep: how many stay."""
+        self._folder, self._config, self._keep = folder, dict(config), keep
+
+    def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> Path:
+        """Write the state after a step; returns its folder, which exists once every file is on disk."""
+        final = self._folder / f"step-{step:08d}"
+        # A name of its own for each attempt: a worker thought dead may still be writing into the last one.
+        fresh = Path(from_first(str(self._folder / f".{final.name}-{os.urandom(4).hex()}")))
+        if _first():
+            fresh.mkdir(parents=True)
+        wait_for_all()
+        weights, moments = get_state_dict(model, optimizer)
+        dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=fresh, no_dist=not dist.is_initialized())
+        if _first():
+            self._commit(fresh, final, step)
+        wait_for_all()
+        return final
+
+    def load_latest(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Bring back the newest complete checkpoint; returns its step, 0 where there is none.
+
+        Raises:
+            UserError: it was written by another configuration; the message names the field.
+        """
+        found = from_first(self._sweep() if _first() else None)
+        if found is None:
+            return 0
+        complete = json.loads((found / _COMPLETE).read_text())
+        self._check_config(found, complete["config"])
+        weights, moments = get_state_dict(model, optimizer)
+        state = {"model": weights, "optimizer": moments}
+        dcp.load(state, checkpoint_id=found, no_dist=not dist.is_initialized())
+        set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        return int(complete["step"])
+
+    def _commit(self, fresh: Path, final: Path, step: int) -> None:
+        files = sorted(path for path in fresh.iterdir() if path.is_file())
+        for path in files:
+            _sync(path)
+        complete = {
+            "format_version": FORMAT_VERSION,
+            "step": step,
+            "config": self._config,
+            "files": {path.name: path.stat().st_size for path in files},
+        }
+        (fresh / _COMPLETE).write_text(json.dumps(complete, indent=1))
+        _sync(fresh / _COMPLETE)
+        _sync(fresh)
+        if final.exists():  # replayed after a newer checkpoint was found damaged
+            shutil.rmtree(final)
+        fresh.rename(final)
+        _sync(self._folder)
+        for old in _complete(self._folder)[: -self._keep]:
+            shutil.rmtree(old)
+
+    def _sweep(self) -> Path | None:
+        """The newest complete one; what dead attempts left behind is removed."""
+        for leftover in self._folder.glob(".step-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        return latest(self._folder)
+
+    def _check_config(self, found: Path, theirs: Mapping[str, Any]) -> None:
+        for name in sorted({*self._config, *theirs}):
+            mine, other = self._config.get(name), theirs.get(name)
+            if mine != other:
+                msg = (
+                    f"{found} was written with {name}={other!r}, this run has {mine!r}: "
+                    f"set it back, or remove {self._folder} to start over"
+                )
+                raise UserError(msg)
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a folder."""
+    found = _complete(folder)
+    return found[-1] if found else None
+
+
+def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
+    """Only the weights, in one process."""
+    state = {"model": model.state_dict()}
+    dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
+    model.load_state_dict(state["model"])
+
+
+def _complete(folder: Path) -> list[Path]:
+    """Complete checkpoints by step. One whose files are missing or short does not count."""
+    return [path for path in sorted(folder.glob("step-*")) if _is_complete(path)]
+
+
+def _is_complete(path: Path) -> bool:
+    record = path / _COMPLETE
+    if not record.exists():
+        return False
+    files = json.loads(record.read_text())["files"]
+    return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in files.items())
+
+
+def _first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

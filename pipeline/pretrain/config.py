@@ -1,0 +1,123 @@
+"""What is trained, on what, and how it is run: plain values, free of torch, that travel to every rank as JSON."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipeline.value import Value
+
+Schedule = Literal["cosine", "wsd"]
+Preset = Literal["tiny", "124m", "350m", "1.3b"]
+Device = Literal["cpu", "cuda"]
+
+VOCABULARY_MULTIPLE = 128
+"""Rows of the embedding are padded to this: matrix units want multiples of 128 (reason: 2-4 % of a step at 32k)."""
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Shape(Value):
+    """Widths and depths of a decoder-only transformer: RMSNorm, rotary positions, grouped queries, SwiGLU."""
+
+    layers: int = Field(gt=0)
+    dim: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    ffn_dim: int = Field(gt=0)
+    tied: bool = True
+    """One matrix serves as embedding and as output head."""
+    qk_norm: bool = False
+    """RMSNorm with a gain on each query and key head, as in Qwen3."""
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak learning rate of AdamW that suits this shape, unless a run names its own."""
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.dim // self.heads
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads or self.head_dim % 2 or self.heads % self.kv_heads:
+            msg = (
+                f"dim {self.dim} must be heads {self.heads} times an even head width, and heads a multiple of "
+                f"kv_heads {self.kv_heads}"
+            )
+            raise ValueError(msg)
+        return self
+
+
+PRESETS = MappingProxyType(
+    {
+        # Sized for 200 steps of 2,048 tokens in about a minute on two slow cores.
+        "tiny": Shape(layers=2, dim=128, heads=4, kv_heads=2, ffn_dim=384, learning_rate=6e-3),
+        # Head width 128, every width a multiple of 128: what tensor cores like best.
+        "124m": Shape(layers=12, dim=768, heads=6, kv_heads=6, ffn_dim=2048, learning_rate=1.5e-3),
+        "350m": Shape(layers=24, dim=1024, heads=8, kv_heads=8, ffn_dim=2816, learning_rate=1e-3),
+        "1.3b": Shape(layers=24, dim=2048, heads=16, kv_heads=8, ffn_dim=5632, tied=False, learning_rate=6e-4),
+    }
+)
+"""Shapes by name. Parameters, without and with the embeddings of 32,768 ids, are in the tests."""
+
+
+class TokenFiles(Value):
+    """One token shard: the payload and the table of its documents."""
+
+    tokens: str
+    """Little-endian ids, documents back to back, one EOS after each."""
+    documents: str
+    """Parquet: id, num_tokens (EOS included), num_bytes (UTF-8 bytes of the text), start (offset in tokens)."""
+
+
+class TokenData(Value):
+    """Token shards in plan order, all made by one tokenizer."""
+
+    shards: Annotated[tuple[TokenFiles, ...], BeforeValidator(_as_tuple)]
+    dtype: Literal["uint16", "uint32"]
+    vocab_size: int = Field(gt=0)
+    eos_id: int = Field(ge=0)
+    tokenizer_sha256: str = ""
+
+
+class TrainConfig(Value):
+    """Everything that decides what is learned. Where and with how many ranks is in ``Job`` and does not."""
+
+    shape: Shape
+    sequence_length: int = Field(default=256, gt=0)
+    steps: int = Field(default=200, gt=0)
+    batch_size: int = Field(default=8, gt=0)
+    """Sequences per step over all ranks."""
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(default=20, ge=0)
+    schedule: Schedule = "cosine"
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    """Longest gradient; a longer one is scaled down to it."""
+    held_out_fraction: float = Field(default=0.05, gt=0, le=0.5)
+    evaluate_every: int = Field(default=100, gt=0)
+    """Steps between evaluations; the last step is always evaluated."""
+    max_evaluation_documents: int = Field(default=2000, gt=0)
+    """Of the held-out documents, those first by hash are scored, so that an evaluation of a huge corpus ends."""
+    seed: int = 0
+
+
+class Job(Value):
+    """A training run as every rank gets it."""
+
+    config: TrainConfig
+    data: TokenData
+    home: str
+    """Folder that outlives drivers: ``checkpoints/`` and ``metrics.jsonl``. On several nodes it must be shared."""
+    device: Device = "cpu"
+    checkpoint_every: int = Field(default=100, gt=0)
+    """Steps between checkpoints; the last step always leaves one."""
+    keep_checkpoints: int = Field(default=2, gt=0)
+    micro_batch_tokens: int = Field(default=1024, gt=0)
+    """Tokens a rank takes through the model at once; a batch of more is done in turns, gradients added."""

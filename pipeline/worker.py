@@ -1,0 +1,138 @@
+"""Does shard tasks: one pass over the documents for a chain of them, each committed on its own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.commit import Commit, commit
+from pipeline.inputs import Piece
+from pipeline.readers.batch import ReadBatch
+from pipeline.readers.read import read_shard
+from pipeline.shards import CommittedShard, ShardSpec, opened
+from pipeline.storage import Storage
+from pipeline.value import Artifact, replace_artifacts
+from pipeline.work import Result, ShardWork, Sink, StreamWork, Task, Work
+from pipeline.works import ReadSink, ReadWork
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One shard task as it travels to a worker.
+
+    parent: position in the assignment of the task whose documents it takes from memory; None where it reads its
+    own input. artifacts: (artifact as resolved, its name under the run) of files other steps made.
+    """
+
+    node: str
+    dataset: str
+    index: int
+    work: Work
+    inputs: Mapping[str, tuple[ShardSpec, ...]] = field(default_factory=dict)
+    input_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pieces: tuple[Piece, ...] = ()
+    parent: int | None = None
+    artifacts: tuple[tuple[Artifact, str], ...] = ()
+    home: str | None = None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Tasks done in one pass: a root, and those that take their documents from one before them."""
+
+    tasks: tuple[TaskSpec, ...]
+
+    @property
+    def label(self) -> str:
+        """How a person names it."""
+        return " -> ".join(task.node for task in self.tasks) + f" shard {self.tasks[0].index}"
+
+
+def scratch_root(storage: Storage) -> Path:
+    """Where attempts write before they publish: beside the data, so that publishing is a rename."""
+    return storage.scratch()
+
+
+def execute(assignment: Assignment, storage: Storage) -> list[Commit]:
+    """Do an assignment; returns the commit record of each task, in its order.
+
+    Whatever is raised, the scratch folder of this attempt goes, and what was committed before stays.
+    """
+    scratch = scratch_root(storage) / uuid.uuid4().hex
+    try:
+        tasks = [_task(spec, storage, scratch / str(position)) for position, spec in enumerate(assignment.tasks)]
+        root = assignment.tasks[0]
+        work = _with_files(root, storage)
+        if isinstance(work, ShardWork):
+            started = time.process_time()
+            result = work.run(tasks[0])
+            return [commit(storage, root.dataset, root.index, result, root.input_keys, time.process_time() - started)]
+        return _stream(assignment, tasks, storage)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _task(spec: TaskSpec, storage: Storage, scratch: Path) -> Task:
+    scratch.mkdir(parents=True)
+    home = Path(spec.home) if spec.home else None
+    return Task(spec.node, spec.index, opened(spec.inputs, storage), scratch, home)
+
+
+def _with_files(spec: TaskSpec, storage: Storage) -> Work:
+    """The work with the files that other steps made on this machine's disk."""
+    found = {
+        artifact: artifact.model_copy(update={"file": str(storage.local_path(name))}) for artifact, name in spec.artifacts
+    }
+    return replace_artifacts(spec.work, found)
+
+
+def _stream(assignment: Assignment, tasks: Sequence[Task], storage: Storage) -> list[Commit]:
+    sinks: list[Sink] = []
+    for spec, task in zip(assignment.tasks, tasks, strict=True):
+        work = _with_files(spec, storage)
+        if not isinstance(work, StreamWork):
+            msg = f"{spec.node} cannot run in one pass with {assignment.tasks[0].node}"
+            raise TypeError(msg)
+        sinks.append(work.open(task))
+    seconds = [0.0] * len(sinks)
+    for batch in _source(assignment.tasks[0], tasks[0]):
+        made: list[pa.Table] = []
+        for position, (spec, sink) in enumerate(zip(assignment.tasks, sinks, strict=True)):
+            started = time.process_time()
+            if isinstance(batch, ReadBatch) and isinstance(sink, ReadSink):
+                made.append(sink.take(batch))
+            else:
+                docs = made[spec.parent] if spec.parent is not None else batch
+                made.append(sink.add(docs))
+            seconds[position] += time.process_time() - started
+    return _close(assignment, sinks, seconds, storage)
+
+
+def _source(root: TaskSpec, task: Task) -> Iterator[ReadBatch | pa.Table]:
+    if isinstance(root.work, ReadWork):
+        yield from read_shard(root.work.read, root.pieces)
+        return
+    shards: Sequence[CommittedShard] = task.inputs["documents"]
+    for shard in shards:
+        yield from shard.documents()
+
+
+def _close(
+    assignment: Assignment, sinks: Sequence[Sink], seconds: Sequence[float], storage: Storage
+) -> list[Commit]:
+    commits: list[Commit] = []
+    for position, (spec, sink) in enumerate(zip(assignment.tasks, sinks, strict=True)):
+        started = time.process_time()
+        result: Result = sink.close()
+        keys = dict(spec.input_keys)
+        if spec.parent is not None:
+            keys["documents"] = (commits[spec.parent].key,)
+        spent = seconds[position] + time.process_time() - started
+        commits.append(commit(storage, spec.dataset, spec.index, result, keys, spent))
+    return commits

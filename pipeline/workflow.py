@@ -1,0 +1,117 @@
+"""A workflow: named steps that form a DAG. YAML and Python build the same value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from pipeline.operator import Map
+from pipeline.value import Strings, Value
+from pipeline.work import Node
+from pipeline.works import Apply
+
+
+def _as_pair(value: object) -> object:
+    return tuple(float(item) if isinstance(item, int) else item for item in value) if isinstance(value, list | tuple) else value
+
+
+Share = Annotated[tuple[float, float], BeforeValidator(_as_pair)]
+
+
+class Expect(Value):
+    """What a step must keep, or the run fails: for the step as a whole, each source, and each language of a source.
+
+    kept: smallest and largest share of documents. languages: the languages looked at one by one (none named:
+    every one). min_docs: smaller groups are not looked at. quarantined: largest share of documents that may fail.
+    """
+
+    kept: Share = (0.0, 1.0)
+    languages: Strings = ()
+    min_docs: int = 20
+    quarantined: float = Field(default=0.05, ge=0, le=1)
+
+
+class Step(Value):
+    """A name, the step it takes its documents from, and one verb (a frozen value with ``nodes``)."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    source: str | None = None
+    verb: Any
+    expect: Expect = Expect()
+
+    def nodes(self, seed: int) -> tuple[Node, ...]:
+        """What the verb expands to; the last node carries the step's name."""
+        return self.verb.nodes(self.name, self.source, seed)
+
+
+class Workflow(Value):
+    """Steps by name, a seed, and the folder that relative input paths start from."""
+
+    name: str
+    steps: tuple[Step, ...]
+    seed: int = 0
+    base_dir: str = "."
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [step.name for step in self.steps]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"steps named twice: {', '.join(twice)}"
+            raise ValueError(msg)
+        return self
+
+    def __getitem__(self, name: str) -> Step:
+        """The step of that name."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        msg = f"no step {name!r}; there are: {', '.join(step.name for step in self.steps)}"
+        raise KeyError(msg)
+
+    def nodes(self) -> list[Node]:
+        """The nodes of all steps; rejected texts are scrubbed by every later scrubber as well."""
+        behind = self._scrubbers_behind()
+        nodes: list[Node] = []
+        for step in self.steps:
+            if isinstance(step.verb, Apply):
+                verb = step.verb.model_copy(update={"scrubbers": behind[step.name]})
+                nodes.extend(step.model_copy(update={"verb": verb}).nodes(self.seed))
+            else:
+                nodes.extend(step.nodes(self.seed))
+        return nodes
+
+    def _scrubbers_behind(self) -> Mapping[str, tuple[Map, ...]]:
+        """For each step, the scrubbing maps of the steps that come after it."""
+        after: dict[str, list[str]] = {step.name: [] for step in self.steps}
+        for step in self.steps:
+            if step.source in after:
+                after[step.source].append(step.name)
+
+        def collect(name: str, seen: set[str]) -> list[Map]:
+            found: list[Map] = []
+            for follower in after[name]:
+                if follower in seen:
+                    continue
+                seen.add(follower)
+                verb = self[follower].verb
+                if isinstance(verb, Apply):
+                    found.extend(op for op in verb.operators if isinstance(op, Map) and op.scrubs)
+                found.extend(collect(follower, seen))
+            return found
+
+        # A condition names columns that rejected rows of an earlier step may lack, so it is left off here.
+        return {
+            step.name: tuple(dict.fromkeys(op.model_copy(update={"only": ()}) for op in collect(step.name, set())))
+            for step in self.steps
+        }
+
+
+def default_out(workflow: Workflow) -> Path:
+    """Where a run goes that was not told."""
+    return Path("runs") / workflow.name

@@ -1,0 +1,160 @@
+"""The two works the engine itself brings: reading a source, and applying operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import pyarrow as pa
+from pydantic import SerializeAsAny
+
+from pipeline.apply import Chain
+from pipeline.documents import text_bytes
+from pipeline.ledger import Count, Flow, Ledger
+from pipeline.operator import Filter, Map
+from pipeline.parquet_shard import ParquetShard
+from pipeline.readers.batch import ReadBatch
+from pipeline.readers.read import Read
+from pipeline.rejects import KeepText, sources
+from pipeline.work import Node, Output, Result, Sink, StreamWork, Task, TaskPlan
+
+
+class ReadWork(StreamWork):
+    """Reads a source. Its documents are never copied: a later task reads them again from the frozen input."""
+
+    kind: ClassVar = "source"
+    libraries: ClassVar = ("fastwarc", "resiliparse")
+
+    read: Read
+
+    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+        """One task a frozen shard; their number stands under the role ``pieces``."""
+        return [TaskPlan(k, {}) for k in range(shards["pieces"])]
+
+    def open(self, task: Task) -> ReadSink:
+        """A sink that accounts for what the reader delivers and what it cannot read."""
+        return ReadSink(task)
+
+    def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
+        """One node without inputs."""
+        del source, seed
+        return (Node(step, self, {}),)
+
+
+class ReadSink(Sink):
+    """Counts what a reader delivers; keeps the rows it dropped and quarantined."""
+
+    def __init__(self, task: Task) -> None:
+        self._rejects = Rejects(task)
+        self._ledger = Ledger()
+        self._flow = Flow("read")
+
+    def take(self, batch: ReadBatch) -> pa.Table:
+        """Account for a batch; returns its documents."""
+        docs, ledger = batch.documents, self._ledger
+        size = int(text_bytes(docs).to_numpy().sum())
+        ledger.kept.add(docs.num_rows, size)
+        ledger.into.add(docs.num_rows, size)
+        _count_groups(ledger, docs)
+        for operator, reason, gone in _rows(batch.dropped, "operator", "reason", "bytes"):
+            ledger.dropped.setdefault(f"{operator}:{reason}", Count()).add(1, gone)
+            ledger.into.add(1, gone)
+        for operator, gone in _rows(batch.quarantined, "operator", "bytes"):
+            ledger.quarantined.setdefault(operator, Count()).add(1, gone)
+            ledger.into.add(1, gone)
+        self._rejects.add(batch.dropped, batch.quarantined)
+        return docs
+
+    def add(self, docs: pa.Table) -> pa.Table:
+        """Documents pass."""
+        return docs
+
+    def close(self) -> Result:
+        """The account; a shard of its own has no files but those of rejected rows."""
+        self._flow.into = {"und": Count(self._ledger.into.docs, self._ledger.into.bytes)}
+        self._flow.out = {"und": Count(self._ledger.kept.docs, self._ledger.kept.bytes)}
+        self._ledger.flows = [self._flow]
+        return Result(self._rejects.close(), self._ledger)
+
+
+class Apply(StreamWork):
+    """Applies operators to documents, one after another.
+
+    scrubbers: maps of later steps that remove personal data; they run over the texts of rejected rows here.
+    """
+
+    kind: ClassVar = "documents"
+
+    operators: tuple[SerializeAsAny[Map | Filter], ...]
+    keep_dropped_text: KeepText = "sample"
+    scrubbers: tuple[SerializeAsAny[Map], ...] = ()
+
+    def open(self, task: Task) -> ApplySink:
+        """A sink that writes kept, dropped and quarantined rows of one shard."""
+        for operator in self.operators:
+            operator.prepare()
+        return ApplySink(Chain(self.operators, self.keep_dropped_text, self.scrubbers), task)
+
+    def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
+        """One node."""
+        del seed
+        return (Node(step, self, {"documents": source or ""}),)
+
+
+class ApplySink(Sink):
+    """Runs a chain over the batches of one shard."""
+
+    def __init__(self, chain: Chain, task: Task) -> None:
+        self._chain = chain
+        self._kept = ParquetShard(task.scratch / "kept.parquet")
+        self._rejects = Rejects(task)
+        self._ledger = Ledger()
+
+    def add(self, docs: pa.Table) -> pa.Table:
+        """Apply the chain; what is kept goes on."""
+        outcome = self._chain.run(docs)
+        self._kept.add(outcome.kept)
+        self._rejects.add(outcome.dropped, outcome.quarantined)
+        self._ledger.merge(outcome.ledger)
+        return outcome.kept
+
+    def close(self) -> Result:
+        """Close the files; a shard in which nothing was read has no documents file."""
+        self._kept.close()
+        kept = [Output(self._kept.path, ".parquet")] if self._kept.path.exists() else []
+        return Result(kept + self._rejects.close(), self._ledger, {"rows": self._kept.num_rows})
+
+
+class Rejects:
+    """The files of dropped and quarantined rows; none where there is nothing."""
+
+    def __init__(self, task: Task) -> None:
+        self._dropped = ParquetShard(task.scratch / "dropped.parquet")
+        self._quarantined = ParquetShard(task.scratch / "quarantine.parquet")
+
+    def add(self, dropped: pa.Table, quarantined: pa.Table) -> None:
+        """Append rows."""
+        if dropped.num_rows:
+            self._dropped.add(dropped)
+        if quarantined.num_rows:
+            self._quarantined.add(quarantined)
+
+    def close(self) -> list[Output]:
+        """Close the files that there are."""
+        outputs = []
+        for shard, folder in ((self._dropped, "dropped"), (self._quarantined, "quarantine")):
+            shard.close()
+            if shard.num_rows:
+                outputs.append(Output(shard.path, ".parquet", folder))
+        return outputs
+
+
+def _rows(table: pa.Table, *names: str) -> list[tuple]:
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+
+
+def _count_groups(ledger: Ledger, docs: pa.Table) -> None:
+    sizes = text_bytes(docs).to_pylist()
+    for source, size in zip(sources(docs).to_pylist(), sizes, strict=True):
+        for groups in (ledger.group_into, ledger.group_kept):
+            groups.setdefault(f"{source}|und", Count()).add(1, size)
