@@ -1,0 +1,41 @@
+"""What happens to documents. ``from operators import GopherQuality``: every class of the catalogue by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from operators.classify.language import Language
+    from operators.classify.quality import QualityClassifier
+    from operators.extract.fix_text import FixText
+    from operators.extract.html import ExtractHtml
+    from operators.filters.c4_lines import C4Lines
+    from operators.filters.chinese_quality import ChineseQuality
+    from operators.filters.gopher_quality import GopherQuality
+    from operators.filters.gopher_repetition import GopherRepetition
+    from operators.scrub.pii import ScrubPii
+    from operators.scrub.toxicity import Toxicity
+
+__all__ = [
+    "C4Lines",
+    "ChineseQuality",
+    "ExtractHtml",
+    "FixText",
+    "GopherQuality",
+    "GopherRepetition",
+    "Language",
+    "QualityClassifier",
+    "ScrubPii",
+    "Toxicity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an operator when it is first asked for: some load compiled libraries."""
+    if name not in __all__:
+        msg = f"module 'operators' has no attribute {name!r}"
+        raise AttributeError(msg)
+    from operators.catalogue import load_operator  # noqa: PLC0415  # the catalogue imports nothing heavy, but is not always needed
+    from pipeline.operator import snake_case  # noqa: PLC0415
+
+    return load_operator(snake_case(name))

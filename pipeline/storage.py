@@ -1,272 +1,85 @@
-"""Where datasets live: a local folder or an object store, with the one atomic operation commits need."""
+"""Where datasets live: a root on a local disk or an object store, and whether it can be trusted with commits."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
 import uuid
-from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
 
-import fsspec
-
-from pipeline.errors import UserError
-
-_PACKAGES = {
-    "s3": "pip install 'sluice[s3]'",
-    "s3a": "pip install 'sluice[s3]'",
-    "gs": "pip install gcsfs",
-    "gcs": "pip install gcsfs",
-    "abfs": "pip install adlfs",
-    "abfss": "pip install adlfs",
-    "az": "pip install adlfs",
-}
-# fsspec's memory store has no atomic create; it lives in one process, so a lock is enough.
-_MEMORY_LOCK = threading.Lock()
+from pipeline.stores import Folder, ObjectStore, is_uri, local
 
 
-def is_uri(path: str) -> bool:
-    """True for ``scheme://...``, other than ``file://``."""
-    return "://" in path and not path.startswith("file://")
+class Storage:
+    """A root under which files are named by relative POSIX paths and, the few with ``write_bytes`` aside, never changed.
 
-
-def local(path: str) -> Path:
-    """The local path a ``file://`` URI or plain path names."""
-    return Path(path.removeprefix("file://"))
-
-
-def filesystem(uri: str) -> Any:
-    """The fsspec filesystem of a URI, with listings never cached: other processes write there too.
-
-    Raises:
-        UserError: the scheme is unknown, or its package is not installed.
+    root: a folder, or a URI such as ``s3://bucket/prefix``. cache: where copies of remote files go; default a folder
+    of this user under the system's temporary folder.
     """
-    scheme = uri.partition("://")[0]
-    try:
-        return fsspec.filesystem(scheme, use_listings_cache=False)
-    except ImportError as error:
-        msg = f"{uri}: reading {scheme}:// needs a package that is not installed: {_PACKAGES.get(scheme, error)}"
-        raise UserError(msg) from error
-    except ValueError as error:
-        msg = f"{uri}: unknown scheme {scheme}://; use a local path or one of {', '.join(sorted(_PACKAGES))}"
-        raise UserError(msg) from error
 
+    def __init__(self, root: str | Path, cache: Path | None = None) -> None:
+        text = str(root)
+        self.is_local = not is_uri(text)
+        self.uri = str(local(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
+        self.short_id = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        self._cache = (cache or Path(tempfile.gettempdir()) / f"sluice-{os.getuid()}") / self.short_id
+        self._store = Folder(Path(self.uri)) if self.is_local else ObjectStore(self.uri, self._cache / "files")
 
-def open_input(path: str) -> IO[bytes]:
-    """A file of the input, local or remote, opened for reading at its start; it can seek."""
-    if is_uri(path):
-        return filesystem(path).open(path, "rb", cache_type="readahead", block_size=8 << 20)
-    return local(path).open("rb")
+    def __repr__(self) -> str:
+        return f"Storage({self.uri!r})"
 
+    def __reduce__(self) -> tuple[type[Storage], tuple[str, Path]]:
+        return Storage, (self.uri, self._cache.parent)
 
-class Storage(ABC):
-    """A root under which files are named by relative POSIX paths and never changed once written."""
-
-    uri: str
-    """The root as the user wrote it, made absolute."""
-
-    @abstractmethod
     def read_bytes(self, name: str) -> bytes:
         """The content of a file.
 
         Raises:
             FileNotFoundError: there is none.
         """
+        return self._store.read_bytes(_checked(name))
 
-    @abstractmethod
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a small file, over what was there: a reader sees the old content or the new, never a part."""
+        self._store.write_bytes(_checked(name), data)
+
     def write_file(self, path: Path, name: str) -> None:
         """Publish a finished local file under a name, whole or not at all; durable on return. The local file may go."""
+        self._store.write_file(path, _checked(name))
 
-    @abstractmethod
     def create_if_absent(self, name: str, data: bytes) -> bool:
         """Create a small file unless the name is taken; True for the one caller who made it.
 
         A reply lost on the network after the store took the file looks like a loss: who needs to know compares
         the content.
         """
+        return self._store.create_if_absent(_checked(name), data)
 
-    @abstractmethod
     def exists(self, name: str) -> bool:
         """True where a file of that name is."""
+        return self._store.exists(_checked(name))
 
-    @abstractmethod
     def list(self, prefix: str) -> list[str]:
         """Names of all files under a folder, at any depth, sorted; empty where there is no such folder."""
+        return self._store.list(_checked(prefix))
 
-    @abstractmethod
     def delete(self, name: str) -> None:
         """Delete a file; nothing happens where there is none."""
+        self._store.delete(_checked(name))
 
-    @abstractmethod
     def local_path(self, name: str) -> Path:
         """A local file with the content: the file itself, or a copy kept in a cache (published files never change)."""
-
-    @abstractmethod
-    def scratch(self) -> Path:
-        """A local folder for unfinished files, on the same filesystem as the root where the root is local."""
-
-
-def open_storage(uri: str | Path, cache: Path | None = None) -> Storage:
-    """The storage of a folder or URI.
-
-    cache: where copies of remote files go; default a folder of this user under the system's temporary folder.
-    """
-    text = str(uri)
-    return RemoteStorage(text, cache) if is_uri(text) else LocalStorage(local(text))
-
-
-class LocalStorage(Storage):
-    """A folder. Creation is ``os.link``, which is atomic on local filesystems and on NFS from version 3."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
-        self.uri = str(self.root)
-
-    def __repr__(self) -> str:
-        return f"LocalStorage({self.uri!r})"
-
-    def read_bytes(self, name: str) -> bytes:
-        return self._path(name).read_bytes()
-
-    def write_file(self, path: Path, name: str) -> None:
-        target = self._path(name)
-        _make_folder(target.parent)
-        _sync(path)
-        try:
-            path.replace(target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            near = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-            shutil.copyfile(path, near)
-            _sync(near)
-            near.replace(target)
-            path.unlink()
-        _sync(target.parent)
-
-    def create_if_absent(self, name: str, data: bytes) -> bool:
-        target = self._path(name)
-        _make_folder(target.parent)
-        # The name is the attempt's own: two attempts with one temporary name would take each other's file away.
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync(target.parent)
-        return True
-
-    def exists(self, name: str) -> bool:
-        return self._path(name).is_file()
-
-    def list(self, prefix: str) -> list[str]:
-        found = []
-        for folder, _, names in os.walk(self._path(prefix)):
-            where = Path(folder).relative_to(self.root)
-            found += [(where / n).as_posix() for n in names if not (n.startswith(".") and n.endswith(".tmp"))]
-        return sorted(found)
-
-    def delete(self, name: str) -> None:
-        self._path(name).unlink(missing_ok=True)
-
-    def local_path(self, name: str) -> Path:
-        return self._path(name)
+        return self._store.local_path(_checked(name))
 
     def scratch(self) -> Path:
-        folder = self.root / ".scratch"
+        """A local folder of this root's own for unfinished files, on the same disk as the root where that is local."""
+        folder = (Path(self.uri) / ".scratch") if self.is_local else self._cache / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    def _path(self, name: str) -> Path:
-        return self.root / _checked(name)
-
-
-class RemoteStorage(Storage):
-    """An object store behind fsspec. Creation is the store's own condition (``If-None-Match: *`` on S3)."""
-
-    def __init__(self, uri: str, cache: Path | None = None) -> None:
-        self.uri = uri.rstrip("/")
-        self.fs = filesystem(uri)
-        self._root = self.fs._strip_protocol(self.uri)  # noqa: SLF001  # fsspec's only way to a path in its own form
-        self._cache = cache or Path(tempfile.gettempdir()) / f"sluice-{os.getuid()}"
-
-    def __repr__(self) -> str:
-        return f"RemoteStorage({self.uri!r})"
-
-    def __reduce__(self) -> tuple[type[RemoteStorage], tuple[str, Path]]:
-        return RemoteStorage, (self.uri, self._cache)
-
-    def read_bytes(self, name: str) -> bytes:
-        return bytes(self.fs.cat_file(self._path(name)))
-
-    def write_file(self, path: Path, name: str) -> None:
-        self.fs.put_file(str(path), self._path(name))
-
-    def create_if_absent(self, name: str, data: bytes) -> bool:
-        if self.uri.startswith("memory://"):
-            with _MEMORY_LOCK:
-                return self._create(name, data)
-        return self._create(name, data)
-
-    def _create(self, name: str, data: bytes) -> bool:
-        try:
-            self.fs.pipe_file(self._path(name), data, mode="create")
-        except FileExistsError:
-            return False
-        except OSError as error:
-            # S3 answers 412 (the object is there) or 409 (another writer is at it); which exception that becomes
-            # depends on the version of s3fs.
-            if error.errno == errno.EEXIST or any(code in str(error) for code in _LOST):
-                return False
-            raise
-        return True
-
-    def exists(self, name: str) -> bool:
-        return bool(self.fs.isfile(self._path(name)))
-
-    def list(self, prefix: str) -> list[str]:
-        try:
-            found = self.fs.find(self._path(prefix))
-        except FileNotFoundError:
-            return []
-        return sorted(name.removeprefix(self._root).lstrip("/") for name in found)
-
-    def delete(self, name: str) -> None:
-        try:
-            self.fs.rm_file(self._path(name))
-        except FileNotFoundError:
-            return
-
-    def local_path(self, name: str) -> Path:
-        target = self._cache / hashlib.sha256(self.uri.encode()).hexdigest()[:16] / _checked(name)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-            self.fs.get_file(self._path(name), str(temporary))
-            temporary.replace(target)
-        return target
-
-    def scratch(self) -> Path:
-        folder = self._cache / "scratch"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{_checked(name)}".rstrip("/.") if name in ("", ".") else f"{self._root}/{_checked(name)}"
-
-
-_LOST = ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")
 
 
 def _checked(name: str) -> str:
@@ -276,21 +89,76 @@ def _checked(name: str) -> str:
     return name
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each synced into its parent."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for new in reversed(missing):
-        new.mkdir(exist_ok=True)
-        _sync(new.parent)
+@dataclass(frozen=True)
+class ProbeReport:
+    """What racing writers against a storage showed.
+
+    winners: how many of the writers believed they had created the file, round by round; anything but 1 is unsafe.
+    foreign: rounds in which the file did not hold what its one winner wrote.
+    """
+
+    uri: str
+    writers: int
+    winners: tuple[int, ...]
+    foreign: int
+    read_after_write: bool
+    list_after_write: bool
+
+    @property
+    def safe(self) -> bool:
+        """True where every promise was kept."""
+        return all(n == 1 for n in self.winners) and not self.foreign and self.read_after_write and self.list_after_write
+
+    def __str__(self) -> str:
+        if self.safe:
+            return f"{self.uri}: safe; one winner in each of {len(self.winners)} races of {self.writers} writers"
+        faults = []
+        wrong = [n for n in self.winners if n != 1]
+        if wrong:
+            faults.append(f"{len(wrong)} of {len(self.winners)} races of {self.writers} writers had {sorted(set(wrong))} winners")
+        if self.foreign:
+            faults.append(f"{self.foreign} files did not hold what their winner wrote")
+        if not self.read_after_write:
+            faults.append("a file just written was not read back")
+        if not self.list_after_write:
+            faults.append("a file just written was not listed")
+        return f"{self.uri}: not safe for commits by several workers: {'; '.join(faults)}"
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+def probe(storage: Storage, writers: int = 8, rounds: int = 20) -> ProbeReport:
+    """Race writers for the same new name, then look; removes what it wrote.
+
+    Raises:
+        OSError: the storage cannot be reached or written at all.
+    """
+    folder = f"probe-{uuid.uuid4().hex}"
+    winners, foreign = [], 0
     try:
-        os.fsync(handle)
+        with ThreadPoolExecutor(writers) as pool:
+            for number in range(rounds):
+                won = _race(pool, storage, f"{folder}/{number:04d}", writers)
+                winners.append(len(won))
+                foreign += len(won) == 1 and storage.read_bytes(f"{folder}/{number:04d}") != won[0]
+        storage.write_bytes(f"{folder}/written", b"first")
+        storage.write_bytes(f"{folder}/written", b"second")
+        read = storage.read_bytes(f"{folder}/written") == b"second"
+        expected = [f"{folder}/{number:04d}" for number in range(rounds)] + [f"{folder}/written"]
+        listed = storage.list(folder) == expected
     finally:
-        os.close(handle)
+        for name in storage.list(folder):
+            storage.delete(name)
+        if storage.is_local:
+            storage.local_path(folder).rmdir()
+    return ProbeReport(storage.uri, writers, tuple(winners), foreign, read, listed)
+
+
+def _race(pool: ThreadPoolExecutor, storage: Storage, name: str, writers: int) -> list[bytes]:
+    """What each winner of one race wrote; all start at the same moment."""
+    barrier = threading.Barrier(writers)
+
+    def attempt(writer: int) -> bytes | None:
+        data = f"{writer}-{uuid.uuid4().hex}".encode()
+        barrier.wait()
+        return data if storage.create_if_absent(name, data) else None
+
+    return [data for data in pool.map(attempt, range(writers)) if data is not None]

@@ -95,6 +95,8 @@ class Work(Value, ABC):
     gang: ClassVar[bool] = False
     """True where the driver itself runs the one task, with processes of its own (training)."""
     libraries: ClassVar[tuple[str, ...]] = ()
+    runtime: ClassVar[tuple[str, ...]] = ()
+    """Fields that say how it is run, not what it makes: they stay out of the fingerprint."""
 
     @abstractmethod
     def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:

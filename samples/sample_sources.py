@@ -197,8 +197,15 @@ _LICENSED = {
 }
 
 
+_CODE = re.compile(rb"(<(script|style)\b[^>]*>).*?(</\2\s*>)", re.S | re.I)
+
+
 def collected(data: Path) -> Iterator[Page]:
-    """Single web pages of three collections, chosen because the page itself is free to pass on."""
+    """Single web pages of three collections, chosen because the page itself is free to pass on.
+
+    A page's licence covers its text; inline scripts and style sheets may be a third party's, so they are emptied.
+    """
+    changes = "inline scripts and styles emptied"
     found: dict[str, tuple[bytes, str]] = {}
     for row in rows(data / "html" / "wcxb_dev.jsonl.zst"):
         found.setdefault(row["url"], (row["html"].encode(), "WCXB (M. Foley, CC BY 4.0)"))
@@ -206,13 +213,13 @@ def collected(data: Path) -> Iterator[Page]:
         path = data / "warc" / f"{name}.warc.gz"
         for record in ArchiveIterator(path.open("rb"), record_types=WarcRecordType.response):
             found.setdefault(record.headers["WARC-Target-URI"], (record.reader.read(), credit))
-    for url, (body, credit) in sorted(found.items()):
-        place = url.split("://", 1)[-1]
+    for url, (original, credit) in sorted(found.items()):
+        place, body = url.split("://", 1)[-1], _CODE.sub(rb"\1\3", original)
         for start, agency in _AGENCIES.items():
             if place.startswith(start):
                 proof = f"17 U.S.C. § 105: text of a federal agency on its own site; copy from {credit}"
-                yield Page(url=url, body=body, author=agency, licence=US_GOV, proof=proof, kind="us-government")
+                yield Page(url=url, body=body, author=agency, licence=US_GOV, proof=proof, kind="us-government", changes=changes)
         for start, (author, licence) in _LICENSED.items():
             if place.startswith(start):
                 proof = f"{FOOTER}; copy from {credit}"
-                yield Page(url=url, body=body, author=author, licence=licence, proof=proof, kind="web-cc")
+                yield Page(url=url, body=body, author=author, licence=licence, proof=proof, kind="web-cc", changes=changes)

@@ -126,6 +126,10 @@ _QUARREL_ZH = [
     "一群饭桶，连这么简单的事情都做不好，真是废物。",
     "蠢猪一样的客服，问什么都不知道，气死我了，白痴公司。",
     "懒得和你这种笨蛋争论，脑残一个，自己去看书吧。",
+    "这么弱智的问题也好意思问，你是猪脑子吗？",
+    "卖家就是个无赖，谁信谁是傻子，大家别上当。",
+    "别在这里装懂了，蠢材，你连标题都没有看清楚。",
+    "又是这个神经病来捣乱，管理员快把这个混蛋赶出去。",
 ]
 
 # Comments of the toxic-spans corpus (Civil Comments, CC0) without names, politics, or worse than insults.
@@ -166,8 +170,8 @@ def adverts() -> Iterator[Page]:
 def quarrels(data: Path) -> Iterator[Page]:
     """Insulting comments: Chinese ones of our own, English ones of Civil Comments."""
     for number in range(2):
-        posts = _QUARREL_ZH[number * 2 :] + _QUARREL_ZH[: number * 2]
-        yield _ours(f"https://forum.example-mail.com/zh/{number}.html", _page("网友评论", posts[: 6 + number], "zh"), "quarrel-zh")
+        posts = _QUARREL_ZH[number * 5 :] + _QUARREL_ZH[: number * 3]
+        yield _ours(f"https://forum.example-mail.com/zh/{number}.html", _page("网友评论", posts, "zh"), "quarrel-zh")
     texts = {row["id"].removeprefix("tsd_train-"): row["text"] for row in rows(data / "toxicity" / "toxic_spans_train.jsonl.zst")}
     for number in range(4):
         posts = [" ".join(texts[key].split()) for key in _COMMENTS[number::4]]

@@ -14,9 +14,8 @@ from pipeline.errors import UserError
 PREFIX = "__label__"
 
 
-@cache
-def load(path: str) -> _FastText:
-    """The model in a file, kept for the life of the process.
+def open_model(path: str) -> _FastText:
+    """The model in a file.
 
     ``fasttext.load_model`` is the same but for a warning it prints.
 
@@ -28,6 +27,12 @@ def load(path: str) -> _FastText:
     except (ValueError, RuntimeError) as error:
         msg = f"cannot load the fastText model {path}: {error}; name a file that fastText wrote (.bin or .ftz)"
         raise UserError(msg) from error
+
+
+@cache
+def load(path: str) -> _FastText:
+    """The model in a file, kept for the life of the process."""
+    return open_model(path)
 
 
 def labels(model: _FastText) -> list[str]:

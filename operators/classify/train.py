@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,15 +14,14 @@ import pyarrow.compute as pc
 import xxhash
 from pydantic import Field
 
-from operators.classify.fasttext_model import PREFIX, label_scores, load
+from operators.classify.fasttext_model import PREFIX, label_scores, open_model
+from operators.classify.fasttext_process import train
 from operators.classify.prepare import one_line
 from operators.classify.report_card import HeldOut, card
 from pipeline.documents import text_bytes
-from pipeline.errors import RunFailedError, UserError
+from pipeline.errors import UserError
 from pipeline.ledger import Count, Ledger
 from pipeline.work import EVERY, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
-
-_STDERR_CHARS = 2000
 
 
 class _Example(NamedTuple):
@@ -41,7 +37,7 @@ class TrainClassifier(ShardWork):
     """Trains a fastText classifier on the documents that have a text and a label; others are counted as dropped.
 
     A share of the documents, chosen by a hash of their id, is held out; the card (``.card.json``) says how well the
-    model (``.bin``) does on them. ``bucket`` and ``dim`` bound the model's size: (words + bucket) x dim x 4 bytes, 13 MB
+    model (``.bin``) does on them. ``bucket`` and ``dim`` bound the model's size: (words + bucket) x dim x 4 bytes, 6 MB
     and up with the defaults, where fastText's own take 800 MB.
 
     Source: fastText (Joulin et al. 2016, arXiv:1607.01759); the recipe follows DataComp-LM (arXiv:2406.11794).
@@ -56,7 +52,7 @@ class TrainClassifier(ShardWork):
     label: str = "label"
     """The column that holds the label, a string or an integer."""
     word_ngrams: int = Field(default=2, ge=1)
-    dim: int = Field(default=64, ge=1)
+    dim: int = Field(default=32, ge=1)
     bucket: int = Field(default=50_000, ge=1)
     epochs: int = Field(default=5, ge=1)
     lr: float = Field(default=0.1, gt=0)
@@ -111,7 +107,7 @@ class TrainClassifier(ShardWork):
         self._train(lines, model, task.scratch)
         facts = {"training": dict(sorted(counts.items())), "held_out": len(held_out), "cut": self.cut,
                  "training_sha256": hashlib.sha256(lines.read_bytes()).hexdigest()}  # fmt: skip
-        scores = label_scores(load(str(model)), [row.line for row in held_out])
+        scores = label_scores(open_model(str(model)), [row.line for row in held_out])
         report = {**facts, "parameters": self.model_dump(mode="json"), "labels": card(held_out, scores, self.cut)}
         path = task.scratch / "card.json"
         path.write_text(json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True), encoding="utf-8")
@@ -146,20 +142,8 @@ class TrainClassifier(ShardWork):
         return examples
 
     def _train(self, lines: Path, model: Path, scratch: Path) -> None:
-        """In a fresh process: fastText's state of a process that has trained before would enter."""
         arguments: dict[str, Any] = {
             "input": str(lines), "wordNgrams": self.word_ngrams, "dim": self.dim, "bucket": self.bucket, "minn": 0, "maxn": 0,
             "epoch": self.epochs, "lr": self.lr, "minCount": self.min_count, "thread": self.threads, "verbose": 0,
         }  # fmt: skip
-        config = scratch / "fasttext.json"
-        config.write_text(json.dumps({"model": str(model), "arguments": arguments}), encoding="utf-8")
-        root = str(Path(__file__).parents[2])
-        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "operators.classify.fasttext_process", str(config)]
-        done = subprocess.run(  # noqa: S603  # our own module
-            command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, errors="replace", check=False
-        )
-        if done.returncode or not model.is_file():
-            said = done.stderr[-_STDERR_CHARS:]
-            msg = f"fastText training failed with exit status {done.returncode}; a lower lr than {self.lr} helps against NaN: {said}"
-            raise RunFailedError(msg)
+        train(arguments, model, scratch)

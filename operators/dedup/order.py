@@ -99,14 +99,16 @@ def content_order(columns: dict[str, npt.NDArray[Any]], at: KeyArray, policy: Se
     return np.lexsort(keys)
 
 
-def gather(sketches: Iterable[Columns], at: KeyArray, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of the rows at sorted addresses, read from the sketches of all shards, given by shard number.
+def gather(
+    sketches: Iterable[tuple[int, Columns]], at: KeyArray, names: Sequence[str]
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns of the rows at sorted addresses, read from the sketches of all shards: (number, sketch), ascending.
 
-    The sketches are opened one after the other by whoever iterates, so that a thousand shards need not be open at once.
+    Whoever iterates opens the sketches one after the other, so that a thousand shards need not be open at once.
     """
     parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in names}
-    for sketch in sketches:
-        rows = (at[shard_range(at, sketch.parameters["shard"])] & _ROW_MASK).astype(np.intp)
+    for shard, sketch in sketches:
+        rows = (at[shard_range(at, shard)] & _ROW_MASK).astype(np.intp)
         for name in names:
             parts[name].append(sketch[name][rows])
     return {name: np.concatenate(part) for name, part in parts.items()}

@@ -34,10 +34,12 @@ def text_buffers(column: pa.Array | pa.ChunkedArray) -> TextBuffers:
         raise TypeError(msg)
     _, offsets, data = array.buffers()
     length = len(array)
-    flat = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    flat = np.frombuffer(b"" if data is None else data, np.uint8)
     if offsets is None or length == 0:
         starts = np.zeros(length + 1, np.int64)
     else:
         starts = np.frombuffer(offsets, np.int64, count=length + 1, offset=array.offset * 8)
     valid = np.ones(length, np.bool_) if array.null_count == 0 else array.is_valid().to_numpy(zero_copy_only=False)
+    for view in (flat, starts, valid):  # one type for the kernels, whatever the column was made of
+        view.setflags(write=False)
     return TextBuffers(flat, starts, valid)

@@ -1,0 +1,56 @@
+# Needs Python 3.11+ and make; everything else is installed into .venv. PIP_INDEX_URL and the other PIP_ variables hold.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+# The CPU build of torch where no other is asked for: TORCH="torch==2.13.0" or a path to a wheel.
+TORCH ?= torch==2.13.0
+# Ray's usage report and its log of every worker would only talk to the network and the screen.
+export RAY_USAGE_STATS_ENABLED := 0
+export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO := 0
+export SLUICE_CACHE_DIR ?= $(CURDIR)/.cache
+
+.PHONY: quickstart setup test check bench wheelhouse chaos clean
+
+quickstart: setup  ## set everything up and run the main job on the shipped pages
+	$(BIN)/sluice run workflows/recipes/quickstart.yaml --out runs/quickstart
+
+setup: $(STAMP)  ## install into .venv and compile the kernels
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("sluice needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone, so that no other requirement chooses a build with CUDA for a machine without a GPU.
+$(STAMP): pyproject.toml $(VENV)/bin/python
+	$(BIN)/pip install -q $(TORCH)
+	$(BIN)/pip install -q -e '.[s3,test,dev]'
+	$(BIN)/python -m operators.kernels.warm
+	touch $@
+
+test: setup  ## the test suite (under 12 minutes on 2 cores)
+	$(BIN)/pytest -q
+
+check: setup  ## what a change must pass: style, types, layers, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	bash -n infra/slurm/*.sbatch
+
+bench: setup  ## side-by-side measurements; BENCH_DATA is a folder with base.jsonl.zst
+	$(BIN)/python benchmarks/engine_overhead.py
+	$(BIN)/python benchmarks/heuristics.py $(BENCH_DATA)/base.jsonl.zst
+	$(BIN)/python benchmarks/dedup_signatures.py $(BENCH_DATA)/base.jsonl.zst
+	$(BIN)/python benchmarks/tokenize.py $(BENCH_DATA)/base.jsonl.zst
+
+chaos: setup  ## the long kill sweep: more seeds than the test suite has
+	$(BIN)/pytest -q tests/chaos --chaos-seeds 40
+
+wheelhouse: setup  ## every wheel needed, for compute nodes without network: pip install --no-index --find-links wheelhouse sluice
+	$(BIN)/pip wheel -q -w wheelhouse $(TORCH)
+	$(BIN)/pip wheel -q -w wheelhouse --find-links wheelhouse '.[s3]'
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis wheelhouse

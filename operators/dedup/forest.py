@@ -1,0 +1,49 @@
+"""Union-find over addresses: edges to a forest, and to components."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.kernels.compiled import kernel
+from operators.kernels.shingles import KeyArray
+
+IndexArray = npt.NDArray[np.int64]
+
+
+@kernel
+def _find(parent: IndexArray, node: int) -> int:
+    """The root, every second node on the way re-hung to its grandparent."""
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@kernel
+def _unite(parent: IndexArray, left: IndexArray, right: IndexArray) -> None:
+    """Join the ends of every edge; the smaller root stays root, so the roots do not hang on the order of edges."""
+    for edge in range(len(left)):
+        first, second = _find(parent, left[edge]), _find(parent, right[edge])
+        if first < second:
+            parent[second] = first
+        elif second < first:
+            parent[first] = second
+    for node in range(len(parent)):
+        parent[node] = _find(parent, node)
+
+
+def components(left: KeyArray, right: KeyArray) -> tuple[KeyArray, IndexArray]:
+    """The nodes that edges (left[i], right[i]) touch, ascending, and for each the position of its component's smallest."""
+    nodes, position = np.unique(np.concatenate([left, right]), return_inverse=True)
+    parent = np.arange(len(nodes))
+    ends = position.astype(np.int64)
+    _unite(parent, ends[: len(left)], ends[len(left) :])
+    return nodes, parent
+
+
+def forest(left: KeyArray, right: KeyArray) -> tuple[KeyArray, KeyArray]:
+    """The fewest edges with the same components: (smallest node, other node) for each other node, ascending."""
+    nodes, root = components(left, right)
+    others = root != np.arange(len(nodes))
+    return nodes[root[others]], nodes[others]

@@ -1,0 +1,157 @@
+"""Small kernels over UTF-8 bytes that the others share: decoding, trimming, hashing, comparing, sentence ends."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from operators.kernels.compiled import kernel
+from operators.kernels.unicode_table import LOWER, SPACE
+
+
+@kernel
+def code_point(data, position):  # noqa: ANN001, ANN201
+    """(code point, bytes) at a position of valid UTF-8."""
+    lead = np.int64(data[position])
+    if lead < 0x80:
+        return lead, 1
+    if lead < 0xE0:
+        return (lead & 0x1F) << 6 | (data[position + 1] & 0x3F), 2
+    if lead < 0xF0:
+        return (lead & 0x0F) << 12 | (np.int64(data[position + 1]) & 0x3F) << 6 | (data[position + 2] & 0x3F), 3
+    high = (lead & 0x07) << 18 | (np.int64(data[position + 1]) & 0x3F) << 12
+    return high | (np.int64(data[position + 2]) & 0x3F) << 6 | (data[position + 3] & 0x3F), 4
+
+
+@kernel
+def code_point_before(data, position):  # noqa: ANN001, ANN201
+    """(code point, bytes) of the character that ends before a position."""
+    first = position - 1
+    while data[first] & 0xC0 == 0x80:
+        first -= 1
+    return code_point(data, first)
+
+
+@kernel
+def count_chars(data, first, last):  # noqa: ANN001, ANN201
+    """Code points in ``data[first:last]``."""
+    chars = 0
+    for position in range(first, last):
+        chars += (data[position] & 0xC0) != 0x80
+    return chars
+
+
+@kernel
+def trim(data, flags, first, last):  # noqa: ANN001, ANN201
+    """``str.strip()``: (first, last, code points taken off)."""
+    taken = 0
+    while first < last:
+        code, size = code_point(data, first)
+        if not flags[code] & SPACE:
+            break
+        first += size
+        taken += 1
+    while first < last:
+        code, size = code_point_before(data, last)
+        if not flags[code] & SPACE:
+            break
+        last -= size
+        taken += 1
+    return first, last, taken
+
+
+@kernel
+def hash_bytes(data, first, last):  # noqa: ANN001, ANN201
+    """64-bit hash of ``data[first:last]`` as int64."""
+    prime = -7046029254386353131
+    result = np.int64(last - first) * prime
+    position = first
+    while position + 8 <= last:
+        word = np.int64(0)
+        for k in range(8):
+            word |= np.int64(data[position + k]) << (8 * k)
+        word = word * prime
+        result = (result ^ (word ^ (word >> 29))) * prime
+        position += 8
+    while position < last:
+        result = (result ^ np.int64(data[position])) * prime
+        position += 1
+    return result ^ (result >> 32)
+
+
+@kernel
+def same_bytes(data, one, other, size):  # noqa: ANN001, ANN201
+    """Whether two stretches of ``size`` bytes are equal."""
+    for k in range(size):  # noqa: SIM110  # kernels have no generators
+        if data[one + k] != data[other + k]:
+            return False
+    return True
+
+
+@kernel
+def slot_of(value, mask):  # noqa: ANN001, ANN201
+    """Home slot of a 64-bit value in a table of ``mask + 1`` (a power of two) slots."""
+    mixed = value * -4658895280553007687
+    return (mixed ^ (mixed >> 32)) & mask
+
+
+@kernel
+def table_mask(entries):  # noqa: ANN001, ANN201
+    """Slots, minus one, of a table at most half full with that many entries."""
+    size = 4
+    while size < 2 * entries:
+        size *= 2
+    return size - 1
+
+
+@kernel
+def is_closer(data, position, end):  # noqa: ANN001, ANN201
+    """Bytes of the closing quote or bracket at a position, 0 if there is none."""
+    if position >= end:
+        return 0
+    byte = data[position]
+    if byte < 128:
+        return 1 if byte in (41, 93, 125, 62, 34, 39) else 0
+    code, size = code_point(data, position)
+    return size if code in (0xBB, 0x2019, 0x201D, 0x300D, 0x300F, 0x300B, 0x3009, 0x3011, 0xFF09) else 0
+
+
+@kernel
+def is_abbreviation(data, first, last):  # noqa: ANN001, ANN201
+    """Whether ``data[first:last]``, which a dot follows, is a single letter, holds dots itself, or is a title or the like."""
+    size = last - first
+    if size == 1:
+        return 97 <= (data[first] | 32) <= 122
+    key = np.int64(0)
+    for position in range(first, last):
+        if data[position] == 46:
+            return True
+        if position - first < 7:
+            key = key << 8 | (data[position] | 32)
+    if size > 4:
+        return False
+    # mr mrs ms dr st vs inc ltd co corp jr sr no gen rep sen gov capt lt col sgt rev hon prof etc mt ft pp cf al fig vol
+    return key in (
+        0x6D72, 0x6D7273, 0x6D73, 0x6472, 0x7374, 0x7673, 0x696E63, 0x6C7464, 0x636F, 0x636F7270, 0x6A72, 0x7372,
+        0x6E6F, 0x67656E, 0x726570, 0x73656E, 0x676F76, 0x63617074, 0x6C74, 0x636F6C, 0x736774, 0x726576, 0x686F6E,
+        0x70726F66, 0x6D74, 0x6674, 0x7070, 0x6366, 0x666967, 0x766F6C,
+    )  # fmt: skip
+
+
+@kernel
+def is_final_dot(data, flags, word, dot, last, end):  # noqa: ANN001, ANN201, PLR0913
+    """Whether the dot at ``dot`` ends a sentence.
+
+    ``word``: first byte of the word before it; ``last``: end of the stretch without white space; ``end``: of the text.
+    """
+    position = dot + 1
+    while position < last:
+        size = is_closer(data, position, last)
+        if size == 0:
+            return False
+        position += size
+    while position < end:
+        code, size = code_point(data, position)
+        if not flags[code] & SPACE:
+            return not flags[code] & LOWER and not is_abbreviation(data, word, dot)
+        position += size
+    return True

@@ -1,0 +1,208 @@
+"""Kernels that find lines, paragraphs and sentences."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.kernels.bytewise import code_point, code_point_before, count_chars, hash_bytes, is_closer, is_final_dot, trim
+from operators.kernels.compiled import kernel
+from operators.kernels.unicode_table import LINE_BREAK, SENTENCE_END, SPACE
+
+LINES = 0
+SPLITLINES = 1
+PARAGRAPHS = 2
+SENTENCES = 3
+
+
+class Spans(NamedTuple):
+    """M stretches of N texts; those of text i are rows ``bounds[i]:bounds[i + 1]``."""
+
+    bounds: npt.NDArray[np.int64]
+    """int64 (N + 1,)"""
+    start: npt.NDArray[np.int64]
+    """int64 (M,), position of the first byte in the buffer of all texts."""
+    size: npt.NDArray[np.int64]
+    """int64 (M,), bytes."""
+    chars: npt.NDArray[np.int64]
+    """int64 (M,), code points."""
+    hash: npt.NDArray[np.int64]
+    """int64 (M,), of the bytes."""
+    trim_start: npt.NDArray[np.int64]
+    """The same four of the stretch as ``str.strip()`` leaves it."""
+    trim_size: npt.NDArray[np.int64]
+    trim_chars: npt.NDArray[np.int64]
+    trim_hash: npt.NDArray[np.int64]
+
+
+@kernel
+def _emit(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+    """Write the stretch ``data[first:last]`` to a row; returns the next row, or -1 when there is no room."""
+    if row >= spans.start.shape[0]:
+        return -1
+    trim_first, trim_last, taken = trim(data, flags, first, last)
+    chars = count_chars(data, first, last)
+    whole = hash_bytes(data, first, last)
+    same = trim_first == first and trim_last == last
+    spans.start[row] = first
+    spans.size[row] = last - first
+    spans.chars[row] = chars
+    spans.hash[row] = whole
+    spans.trim_start[row] = trim_first
+    spans.trim_size[row] = trim_last - trim_first
+    spans.trim_chars[row] = chars - taken
+    spans.trim_hash[row] = whole if same else hash_bytes(data, trim_first, trim_last)
+    return row + 1
+
+
+@kernel
+def _newline_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+    """``text.split("\\n")``."""
+    begin = first
+    for position in range(first, last):
+        if data[position] == 10:
+            row = _emit(data, flags, begin, position, row, spans)
+            if row < 0:
+                return row
+            begin = position + 1
+    return _emit(data, flags, begin, last, row, spans)
+
+
+@kernel
+def _splitlines_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+    """``text.splitlines()``."""
+    begin, position = first, first
+    while position < last:
+        byte = data[position]
+        if 31 <= byte < 0xC2 or byte > 0xE2:  # no line break starts so
+            position += 1
+            continue
+        code, size = code_point(data, position)
+        if flags[code] & LINE_BREAK:
+            row = _emit(data, flags, begin, position, row, spans)
+            if row < 0:
+                return row
+            if code == 13 and position + 1 < last and data[position + 1] == 10:
+                size = 2
+            begin = position + size
+        position += size
+    return _emit(data, flags, begin, last, row, spans) if begin < last else row
+
+
+@kernel
+def _paragraph_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+    """``re.split("\\n{2,}", text.strip())``."""
+    first, last, _ = trim(data, flags, first, last)
+    begin, position = first, first
+    while position < last:
+        if data[position] == 10 and data[position + 1] == 10:  # the stripped text does not end in a line break
+            row = _emit(data, flags, begin, position, row, spans)
+            if row < 0:
+                return row
+            while data[position] == 10:
+                position += 1
+            begin = position
+        else:
+            position += 1
+    return _emit(data, flags, begin, last, row, spans)
+
+
+@kernel
+def sentence_stop(data, flags, first, position, last):  # noqa: ANN001, ANN201
+    """(end of the sentence whose end marks start at ``position``, or 0 if none ends there; end of the run of marks).
+
+    first: where the sentence began. Closing quotes belong to the sentence. Marks of a script with blanks need white
+    space or the end behind them; a dot must not end an abbreviation nor stand before a lower-case word; 。！？ and
+    their like need nothing.
+    """
+    marks, wide, dots_only = position, False, True
+    while marks < last:
+        code, size = code_point(data, marks)
+        if not flags[code] & SENTENCE_END:
+            break
+        wide |= 0x3000 <= code <= 0xFFFF
+        dots_only &= code == 46
+        marks += size
+    stop = marks
+    size = is_closer(data, stop, last)
+    while size > 0:
+        stop += size
+        size = is_closer(data, stop, last)
+    if wide or stop >= last:
+        return stop, marks
+    if not flags[code_point(data, stop)[0]] & SPACE:
+        return 0, marks
+    if dots_only:
+        word = position
+        while word > first:
+            code, size = code_point_before(data, word)
+            if flags[code] & SPACE:
+                break
+            word -= size
+        if not is_final_dot(data, flags, word, marks - 1, stop, last):
+            return 0, marks
+    return stop, marks
+
+
+@kernel
+def count_sentences(data, flags, first, last):  # noqa: ANN001, ANN201
+    """Sentences of ``data[first:last]``, an unfinished last one included."""
+    sentences, position, begin = 0, first, -1
+    while position < last:
+        code, size = code_point(data, position)
+        if begin < 0 and not flags[code] & SPACE:
+            begin = position
+        if flags[code] & SENTENCE_END:
+            stop, marks = sentence_stop(data, flags, begin, position, last)
+            if stop > 0:
+                sentences += 1
+                begin = -1
+            position = max(stop, marks)
+        else:
+            position += size
+    return sentences + (begin >= 0)
+
+
+@kernel
+def _sentence_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+    """The sentences that ``count_sentences`` counts; white space between two belongs to neither."""
+    begin, position = -1, first
+    while position < last:
+        code, size = code_point(data, position)
+        if begin < 0 and not flags[code] & SPACE:
+            begin = position
+        if flags[code] & SENTENCE_END:
+            stop, marks = sentence_stop(data, flags, begin, position, last)
+            if stop > 0:
+                row = _emit(data, flags, begin, stop, row, spans)
+                if row < 0:
+                    return row
+                begin = -1
+            position = max(stop, marks)
+        else:
+            position += size
+    return _emit(data, flags, begin, last, row, spans) if begin >= 0 else row
+
+
+@kernel
+def find_spans(texts, flags, what, first_text, spans):  # noqa: ANN001, ANN201
+    """Fill ``spans`` from text ``first_text`` on; returns the first text that found no room (N when all are done)."""
+    data, offsets = texts.data, texts.offsets
+    for text in range(first_text, offsets.shape[0] - 1):
+        row = spans.bounds[text]
+        first, last = offsets[text], offsets[text + 1]
+        if texts.valid[text]:
+            if what == LINES:
+                row = _newline_spans(data, flags, first, last, row, spans)
+            elif what == SPLITLINES:
+                row = _splitlines_spans(data, flags, first, last, row, spans)
+            elif what == PARAGRAPHS:
+                row = _paragraph_spans(data, flags, first, last, row, spans)
+            else:
+                row = _sentence_spans(data, flags, first, last, row, spans)
+        if row < 0:
+            return text
+        spans.bounds[text + 1] = row
+    return offsets.shape[0] - 1

@@ -1,0 +1,82 @@
+"""Ranks as processes of this machine, without Ray: for the inline backend and for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pipeline
+from pipeline.errors import RunFailedError, UserError
+from pipeline.pretrain.config import Job
+from pipeline.pretrain.loop import check, train
+from pipeline.pretrain.ranks import Place, current_place
+
+_ERROR_CHARS = 4000
+
+
+def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pretrain.torchrun")) -> None:
+    """Train with that many ranks; one runs in this process.
+
+    command: what Python runs for a rank, given the arguments of ``torchrun.main``.
+
+    Raises:
+        UserError: the recipe or the corpus is at fault.
+        RunFailedError: a rank died, or the loss is no longer a number. The next launch goes on from the last checkpoint.
+    """
+    check(job, workers)
+    if workers == 1:
+        train(job, current_place(job.device))
+        return
+    with tempfile.TemporaryDirectory(prefix="sluice-ranks-") as name:
+        folder = Path(name)
+        (folder / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
+        ranks = [_start(folder, rank, workers, command) for rank in range(workers)]
+        try:
+            failed = _wait(ranks)
+        finally:
+            for process in ranks:
+                process.kill()
+                process.wait()
+                if process.stdin is not None:
+                    process.stdin.close()
+        if failed is not None:
+            _raise(failed, ranks[failed].returncode, (folder / f"rank-{failed}.err").read_text(errors="replace"))
+
+
+def _start(folder: Path, rank: int, world: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    root = str(Path(pipeline.__file__).parents[1])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    options = ["--rank", str(rank), "--world", str(world), "--store", str(folder / "store")]
+    with open(folder / f"rank-{rank}.err", "wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, *command, str(folder / "job.json"), *options, "--die-with-parent", "--no-export"],
+            stdin=subprocess.PIPE,  # held open by this process only: its end is how ranks learn that it died
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
+
+
+def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """The rank that failed first, None when all are done."""
+    while True:
+        codes = [process.poll() for process in ranks]
+        failed = [rank for rank, code in enumerate(codes) if code]
+        if failed:
+            return failed[0]
+        if all(code == 0 for code in codes):
+            return None
+        time.sleep(0.05)
+
+
+def _raise(rank: int, code: int, errors: str) -> None:
+    tail = errors.strip()[-_ERROR_CHARS:]
+    if code == UserError.exit_code:
+        raise UserError(tail)
+    msg = f"rank {rank} of the training ended with {code}: {tail}"
+    raise RunFailedError(msg)

@@ -1,0 +1,81 @@
+"""One rank from the command line: under torchrun, started by ``local``, or alone. Needs no Ray.
+
+    python -m pipeline.pretrain.torchrun job.json
+    torchrun --nproc-per-node 8 -m pipeline.pretrain.torchrun job.json
+
+``job.json`` is a ``Job``. The last step leaves ``export/model.safetensors`` and ``export/config.json`` in its home.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from pipeline.errors import RunFailedError, UserError
+from pipeline.pretrain.checkpoint import latest
+from pipeline.pretrain.config import Job
+from pipeline.pretrain.export import export
+from pipeline.pretrain.loop import Observer, train
+from pipeline.pretrain.ranks import current_place
+
+
+def main(arguments: list[str] | None = None, observe: Observer | None = None) -> int:
+    """Train as the rank that the environment (torchrun) or the options name; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    job = Job.model_validate_json(Path(options.job).read_text(encoding="utf-8"))
+    if options.die_with_parent:
+        threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
+    _join_ranks(job, options)
+    try:
+        place = current_place(job.device)
+        train(job, place, observe)
+        if place.rank == 0 and not options.no_export:
+            export(latest(Path(job.home) / "checkpoints"), job, Path(job.home) / "export")
+    except (UserError, RunFailedError) as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.pretrain.torchrun", description=__doc__.splitlines()[0])
+    parser.add_argument("job", help="a Job as JSON")
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--world", type=int, default=1)
+    parser.add_argument("--store", help="file through which the ranks of one machine find each other")
+    parser.add_argument("--die-with-parent", action="store_true", help="end when standard input is closed")
+    parser.add_argument("--no-export", action="store_true", help="leave only checkpoints and metrics")
+    return parser
+
+
+def _join_ranks(job: Job, options: argparse.Namespace) -> None:
+    backend = "nccl" if job.device == "cuda" else "gloo"
+    if job.device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", options.rank)))
+    timeout = timedelta(minutes=10)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        dist.init_process_group(backend, timeout=timeout)
+    elif options.world > 1:
+        store = dist.FileStore(options.store, options.world)
+        dist.init_process_group(backend, store=store, rank=options.rank, world_size=options.world, timeout=timeout)
+
+
+def _exit_at_end_of_input() -> None:
+    """A rank whose driver was killed must not go on writing beside the ranks of the next driver."""
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

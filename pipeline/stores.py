@@ -1,0 +1,229 @@
+"""Local folders and object stores, each with its own way to create a file only if it is absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+import uuid
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+from pipeline.errors import UserError
+
+_PACKAGES = {
+    "s3": "pip install 'sluice[s3]'",
+    "s3a": "pip install 'sluice[s3]'",
+    "gs": "pip install gcsfs",
+    "gcs": "pip install gcsfs",
+    "abfs": "pip install adlfs",
+    "abfss": "pip install adlfs",
+    "az": "pip install adlfs",
+}
+_LOST = ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict")
+# fsspec's memory store has no atomic create; it lives in one process, so a lock is enough.
+_MEMORY_LOCK = threading.Lock()
+
+
+def is_uri(path: str) -> bool:
+    """True for ``scheme://...``, other than ``file://``."""
+    return "://" in path and not path.startswith("file://")
+
+
+def local(path: str) -> Path:
+    """The local path a ``file://`` URI or plain path names."""
+    return Path(path.removeprefix("file://"))
+
+
+def filesystem(uri: str) -> Any:
+    """The fsspec filesystem of a URI, with listings never cached: other processes write there too.
+
+    Raises:
+        UserError: the scheme is unknown, or its package is not installed.
+    """
+    scheme = uri.partition("://")[0]
+    try:
+        return fsspec.filesystem(scheme, use_listings_cache=False)
+    except ImportError as error:
+        msg = f"{uri}: reading {scheme}:// needs a package that is not installed: {_PACKAGES.get(scheme, error)}"
+        raise UserError(msg) from error
+    except ValueError as error:
+        msg = f"{uri}: unknown scheme {scheme}://; use a local path or one of {', '.join(sorted(_PACKAGES))}"
+        raise UserError(msg) from error
+
+
+def open_input(path: str) -> IO[bytes]:
+    """A file of the input, local or remote, opened for reading at its start; it can seek."""
+    if is_uri(path):
+        return filesystem(path).open(path, "rb", cache_type="readahead", block_size=8 << 20)
+    return local(path).open("rb")
+
+
+class Folder:
+    """A folder. Creation is ``os.link``, which is atomic on local filesystems and on NFS from version 3."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read_bytes(self, name: str) -> bytes:
+        return self._path(name).read_bytes()
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        target = self._path(name)
+        _make_folder(target.parent)
+        temporary = _temporary(target)
+        _write(temporary, data)
+        temporary.replace(target)
+        _sync(target.parent)
+
+    def write_file(self, path: Path, name: str) -> None:
+        target = self._path(name)
+        _make_folder(target.parent)
+        _sync(path)
+        try:
+            path.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            near = _temporary(target)
+            shutil.copyfile(path, near)
+            _sync(near)
+            near.replace(target)
+            path.unlink()
+        _sync(target.parent)
+
+    def create_if_absent(self, name: str, data: bytes) -> bool:
+        target = self._path(name)
+        _make_folder(target.parent)
+        temporary = _temporary(target)
+        try:
+            _write(temporary, data)
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(target.parent)
+        return True
+
+    def exists(self, name: str) -> bool:
+        return self._path(name).is_file()
+
+    def list(self, prefix: str) -> list[str]:
+        found = []
+        for folder, folders, names in os.walk(self._path(prefix)):
+            if ".scratch" in folders:
+                folders.remove(".scratch")
+            where = Path(folder).relative_to(self.root)
+            found += [(where / n).as_posix() for n in names if not (n.startswith(".") and n.endswith(".tmp"))]
+        return sorted(found)
+
+    def delete(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+
+    def local_path(self, name: str) -> Path:
+        return self._path(name)
+
+    def _path(self, name: str) -> Path:
+        return self.root / name
+
+
+class ObjectStore:
+    """An object store behind fsspec. Creation is the store's own condition (``If-None-Match: *`` on S3)."""
+
+    def __init__(self, uri: str, cache: Path) -> None:
+        self.fs = filesystem(uri)
+        self._in_memory = uri.startswith("memory://")
+        self._root = self.fs._strip_protocol(uri)  # noqa: SLF001  # fsspec's only way to a path in its own form
+        self._cache = cache
+
+    def read_bytes(self, name: str) -> bytes:
+        return bytes(self.fs.cat_file(self._path(name)))
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        self.fs.pipe_file(self._path(name), data)
+
+    def write_file(self, path: Path, name: str) -> None:
+        self.fs.put_file(str(path), self._path(name))
+
+    def create_if_absent(self, name: str, data: bytes) -> bool:
+        if self._in_memory:
+            with _MEMORY_LOCK:
+                return self._create(name, data)
+        return self._create(name, data)
+
+    def _create(self, name: str, data: bytes) -> bool:
+        try:
+            self.fs.pipe_file(self._path(name), data, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            # S3 answers 412 (the object is there) or 409 (another writer is at it); which exception that becomes
+            # depends on the version of s3fs.
+            if error.errno == errno.EEXIST or any(code in str(error) for code in _LOST):
+                return False
+            raise
+        return True
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.isfile(self._path(name)))
+
+    def list(self, prefix: str) -> list[str]:
+        try:
+            found = self.fs.find(self._path(prefix))
+        except FileNotFoundError:
+            return []
+        return sorted(name.removeprefix(self._root).lstrip("/") for name in found)
+
+    def delete(self, name: str) -> None:
+        try:
+            self.fs.rm_file(self._path(name))
+        except FileNotFoundError:
+            return
+
+    def local_path(self, name: str) -> Path:
+        target = self._cache / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = _temporary(target)
+            self.fs.get_file(self._path(name), str(temporary))
+            temporary.replace(target)
+        return target
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}".rstrip("/")
+
+
+def _temporary(target: Path) -> Path:
+    """A name of the attempt's own beside the target: two attempts with one name would take each other's file away."""
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, each synced into its parent."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _sync(new.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder's entries are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,266 @@
+"""A recipe in YAML becomes a workflow, or one error message that names every mistake with its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from operators.catalogue import load_operator
+from pipeline.errors import UserError
+from pipeline.operator import Filter, Map, Operator
+from pipeline.readers.read import Read
+from pipeline.value import Artifact, Value, artifacts, replace_artifacts
+from pipeline.workflow import Expect, Step, Workflow
+from pipeline.works import Apply, ReadWork
+from workflows.overrides import apply_overrides
+from workflows.verbs import VERBS
+from workflows.yaml_marks import Marked, parse
+from workflows.yaml_marks import Path as KeyPath
+
+_TOP = ("name", "seed", "steps")
+_STEP = ("from", "expect", "keep_dropped_text")
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Workflow:
+    """Read a recipe.
+
+    overrides: ``STEP.OPERATOR.PARAM=VALUE`` or ``STEP.VERB.PARAM=VALUE``, applied before anything is checked.
+
+    Raises:
+        UserError: with every mistake found, each as ``file:line: what``, and the nearest name where one was misspelt.
+    """
+    path = Path(path)
+    if not path.is_file():
+        msg = f"no recipe at {path} (looked from {Path.cwd()}); give the path of a YAML file"
+        raise UserError(msg)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path}: not UTF-8 at byte {error.start}; save the recipe as UTF-8"
+        raise UserError(msg) from error
+    builder = _Builder(path, parse(text))
+    builder.override(overrides)
+    return builder.build()
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """``, did you mean 'x'?``, or what there is."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f", did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(known))}"
+
+
+@dataclass
+class _Builder:
+    path: Path
+    marked: Marked
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def override(self, overrides: Sequence[str]) -> None:
+        if not self.marked.errors:
+            apply_overrides(self.marked, overrides)
+
+    def problem(self, key: KeyPath, text: str) -> None:
+        self.problems.append((self.marked.line(key), text))
+
+    def build(self) -> Workflow:
+        self.problems.extend(self.marked.errors)
+        data = self.marked.data
+        steps: list[Step] = []
+        if isinstance(data, Mapping):
+            self._check_keys(data, (), _TOP, "the recipe")
+            steps = self._steps(data.get("steps"))
+        elif not self.problems:
+            self.problem((), f"a recipe is a mapping with {', '.join(_TOP)}, got {type(data).__name__}")
+        workflow = None
+        if not self.problems:
+            base = str(self.path.resolve().parent)
+            made = self._value(Workflow, {"name": data.get("name", self.path.stem), "seed": data.get("seed", 0),
+                                          "base_dir": base, "steps": tuple(steps)}, ())
+            workflow = made if isinstance(made, Workflow) else None
+        if self.problems or workflow is None:
+            lines = [f"{self.path}:{line}: {text}" for line, text in sorted(set(self.problems))]
+            count = f"{len(lines)} mistakes" if len(lines) > 1 else "1 mistake"
+            msg = f"{count} in the recipe:\n  " + "\n  ".join(lines)
+            raise UserError(msg)
+        return workflow
+
+    # -- steps ----------------------------------------------------------------------------------------------------
+
+    def _steps(self, data: Any) -> list[Step]:
+        if not isinstance(data, Mapping) or not data:
+            self.problem(("steps",), "steps: needs a mapping of step names to steps")
+            return []
+        steps = [step for name, body in data.items() if (step := self._step(name, body))]
+        names = {str(name) for name in data}
+        self._check_links(steps, names, data)
+        return steps
+
+    def _step(self, name: str, body: Any) -> Step | None:
+        key: KeyPath = ("steps", name)
+        if not isinstance(body, Mapping):
+            self.problem(key, f"step {name!r} needs a verb, one of: {', '.join(['apply', *VERBS])}")
+            return None
+        known = [*_STEP, "apply", *VERBS]
+        self._check_keys(body, key, known, f"step {name!r}")
+        verbs = [verb for verb in body if verb in VERBS or verb == "apply"]
+        if len(verbs) != 1:
+            if verbs or set(body) <= set(known):
+                self.problem(key, f"step {name!r} needs exactly one verb, has {', '.join(verbs) or 'none'}")
+            return None
+        before = len(self.problems)
+        verb = self._verb(name, verbs[0], body)
+        expect = self._value(Expect, body.get("expect") or {}, (*key, "expect"))
+        if verbs[0] == "read" and "from" in body:
+            self.problem((*key, "from"), f"step {name!r} reads, so it takes no `from`")
+        if verbs[0] != "read" and not isinstance(body.get("from"), str):
+            self.problem(key, f"step {name!r} needs `from`: the step it takes its documents from")
+        if len(self.problems) > before or verb is None:
+            return None
+        made = self._value(Step, {"name": name, "source": body.get("from"), "verb": verb, "expect": expect}, key)
+        return made if isinstance(made, Step) else None
+
+    def _verb(self, name: str, verb: str, body: Mapping[str, Any]) -> Value | None:
+        key: KeyPath = ("steps", name, verb)
+        if "keep_dropped_text" in body and verb != "apply":
+            self.problem(("steps", name, "keep_dropped_text"), "keep_dropped_text belongs to a step with `apply`")
+        if verb == "apply":
+            operators = self._operators(body["apply"], key)
+            keep = {"keep_dropped_text": body["keep_dropped_text"]} if "keep_dropped_text" in body else {}
+            return self._value(Apply, {"operators": tuple(operators), **keep}, key)
+        parameters = body[verb] if body[verb] is not None else {}
+        if verb == "read" and isinstance(parameters, Mapping):
+            parameters = {"source": name, **parameters}
+        value = self._value(VERBS[verb], parameters, key)
+        if isinstance(value, Read):
+            return ReadWork(read=value)
+        return self._with_paths(value, key) if value is not None else None
+
+    def _operators(self, items: Any, key: KeyPath) -> list[Operator]:
+        if not isinstance(items, list) or not items:
+            self.problem(key, "apply: needs a list of operators")
+            return []
+        found = [self._operator(item, (*key, number)) for number, item in enumerate(items)]
+        operators = [operator for operator in found if operator is not None]
+        names = [operator.name for operator in operators]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            self.problem((*key, len(names) - 1), f"operator {twice!r} stands twice; give one of them `as: other_name`")
+        return operators
+
+    def _operator(self, item: Any, key: KeyPath) -> Operator | None:
+        if isinstance(item, str):
+            item = {item: {}}
+        if isinstance(item, Mapping) and "use" in item:
+            name, parameters = item["use"], {k: v for k, v in item.items() if k != "use"}
+        elif isinstance(item, Mapping) and len(item) == 1:
+            name, parameters = next(iter(item.items()))
+        else:
+            self.problem(key, "an operator is `name`, `name: {parameters}` or `use: package.module:Class`")
+            return None
+        try:
+            cls = load_operator(str(name))
+        except LookupError as error:
+            self.problem((*key, name), f"unknown operator {name!r}{near(str(name), error.args[0])}")
+            return None
+        except ImportError as error:
+            self.problem((*key, "use"), f"cannot import {name!r}: {error}")
+            return None
+        inner = key if isinstance(item, Mapping) and "use" in item else (*key, name)
+        value = self._value(cls, parameters if parameters is not None else {}, inner)
+        value = self._with_paths(value, inner) if value is not None else None
+        return value if isinstance(value, Map | Filter) else None
+
+    def _with_paths(self, value: Value, key: KeyPath) -> Value:
+        """Artifacts that are files: relative to the recipe, and there."""
+        found: dict[Artifact, Artifact] = {}
+        for artifact in artifacts(value):
+            if artifact.file is not None:
+                place = self.path.resolve().parent / artifact.file
+                if not place.is_file():
+                    self.problem(key, f"no file at {place}")
+                found[artifact] = artifact.model_copy(update={"file": str(place)})
+        return replace_artifacts(value, found)
+
+    # -- links between steps --------------------------------------------------------------------------------------
+
+    def _check_links(self, steps: Sequence[Step], names: set[str], data: Mapping[str, Any]) -> None:
+        by_name = {step.name: step for step in steps}
+        links: dict[str, list[tuple[str, KeyPath]]] = {}
+        for name, body in data.items():
+            source = body.get("from") if isinstance(body, Mapping) else None
+            if isinstance(source, str):
+                links.setdefault(name, []).append((source, ("steps", name, "from")))
+        for step in steps:
+            for artifact in artifacts(step.verb):
+                if artifact.step is not None:
+                    links.setdefault(step.name, []).append((artifact.step, ("steps", step.name)))
+                    self._check_artifact(step, artifact.step, by_name)
+        for name, targets in links.items():
+            for target, key in targets:
+                if target not in names:
+                    self.problem(key, f"step {name!r} takes from {target!r}, which does not exist{near(target, names)}")
+        self._check_cycle({name: [target for target, _ in targets] for name, targets in links.items()})
+
+    def _check_artifact(self, step: Step, name: str, by_name: Mapping[str, Step]) -> None:
+        maker = by_name.get(name)
+        if maker is not None and getattr(maker.verb, "kind", None) != "artifact":
+            self.problem(("steps", step.name), f"{{step: {name}}} must be a step that trains a tokenizer or a classifier")
+
+    def _check_cycle(self, links: Mapping[str, list[str]]) -> None:
+        done: set[str] = set()
+        for start in links:
+            path = [start]
+            stack = [iter(links[start])]
+            while stack:
+                target = next(stack[-1], None)
+                if target is None:
+                    done.add(path.pop())
+                    stack.pop()
+                elif target in path:
+                    circle = " -> ".join([*path[path.index(target):], target])
+                    self.problem(("steps", target, "from"), f"steps form a cycle: {circle}; take one link out")
+                    return
+                elif target not in done and target in links:
+                    path.append(target)
+                    stack.append(iter(links[target]))
+
+    # -- values ---------------------------------------------------------------------------------------------------
+
+    def _check_keys(self, data: Mapping[str, Any], key: KeyPath, known: Sequence[str], what: str) -> None:
+        for name in data:
+            if name not in known:
+                self.problem((*key, name), f"unknown key {name!r} in {what}{near(str(name), known)}")
+
+    def _value(self, cls: type[Value], parameters: Any, key: KeyPath) -> Value | None:
+        if not isinstance(parameters, Mapping):
+            self.problem(key, f"{key[-1] if key else 'recipe'}: needs a mapping of parameters, got {parameters!r}")
+            return None
+        try:
+            return cls(**{str(name): value for name, value in parameters.items()})
+        except ValidationError as error:
+            for detail in error.errors():
+                self._explain(cls, detail, key)
+        except TypeError as error:
+            self.problem(key, str(error))
+        return None
+
+    def _explain(self, cls: type[Value], detail: ErrorDetails, key: KeyPath) -> None:
+        place = (*key, *detail["loc"])
+        label = ".".join(str(part) for part in place[1:] if not isinstance(part, int))
+        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            model: Any = cls
+            for part in detail["loc"][:-1]:
+                field_info = getattr(model, "model_fields", {}).get(part)
+                model = field_info.annotation if field_info else model
+            fields = getattr(model, "model_fields", cls.model_fields)
+            names = [info.alias or name for name, info in fields.items()]
+            self.problem(place, f"{label}: unknown parameter {detail['loc'][-1]!r}{near(str(detail['loc'][-1]), names)}")
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            self.problem(place, f"{label}: {message[:1].lower()}{message[1:]}, got {detail['input']!r}")

@@ -1,0 +1,22 @@
+"""The verbs of a recipe's steps."""
+
+from __future__ import annotations
+
+from pipeline.pretrain.work import Pretrain
+from pipeline.readers.read import Read
+from pipeline.value import Value
+
+from operators.classify.train import TrainClassifier
+from operators.dedup.verb import Dedup
+from operators.tokenize.train import TrainTokenizer
+from operators.tokenize.work import Tokenize
+
+VERBS: dict[str, type[Value]] = {
+    "read": Read,
+    "dedup": Dedup,
+    "train_tokenizer": TrainTokenizer,
+    "train_classifier": TrainClassifier,
+    "tokenize": Tokenize,
+    "pretrain": Pretrain,
+}
+"""Verb -> the value its parameters make; ``apply`` takes a list of operators instead."""
