@@ -32,7 +32,7 @@ def survive(work: Callable[[pa.Table], T], docs: pa.Table, first_row: int = 0) -
         return [(first_row, work(docs))], []
     except (UserError, RunFailedError):
         raise
-    except Exception as error:  # noqa: BLE001  # recorded in quarantine with the row's origin
+    except Exception as error:  # recorded in quarantine with the row's origin
         if docs.num_rows <= 1:
             if docs.num_rows == 0:
                 raise

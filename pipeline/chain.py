@@ -144,50 +144,62 @@ def _merge(before: pa.Table, parts: Sequence[pa.Table], chosen: npt.NDArray[np.i
 
 def run_filters(filters: Sequence[Filter], rows: Rows, rejection: Rejection) -> None:
     """Measure every row with every filter of the run, then move aside what breaks a bound."""
-    docs = rows.docs
-    alive = np.ones(docs.num_rows, np.bool_)
-    fates: dict[int, Verdict] = {}
-    subsets: dict[bytes, pa.Table] = {}
-    sizes = text_bytes(docs).to_numpy()
-    failed: list[tuple[int, str, str]] = []
-    flows: list[tuple[Flow, BoolArray, BoolArray]] = []
+    state = _FilterRun(rows.docs)
     for operator in filters:
-        started = time.process_time()
-        into = alive.copy()
-        mask = applies(operator, docs)
-        if operator.costly:
-            mask = alive.copy() if mask is None else mask & alive
-        values, failures = _measured(operator, docs, mask, subsets)
-        for name, array in values.items():
-            docs = set_column(docs, operator.column(name), array)
-        if operator.only:
-            applied = np.ones(docs.num_rows, np.bool_) if mask is None else mask
-            docs = set_column(docs, operator.column("applied"), pa.array(applied))
-        for failure in failures:
-            if alive[failure.row]:
-                failed.append((failure.row, operator.name, failure.error))
-                alive[failure.row] = False
-        candidates = alive if mask is None else alive & mask
-        for bound in operator.bounds:
-            broken = candidates & alive & _broken(bound, values[bound.measure])
-            for row in np.flatnonzero(broken):
-                fates[int(row)] = _verdict(operator, bound, values[bound.measure][int(row)])
-            alive &= ~broken
-        flows.append((Flow(operator.name, seconds=time.process_time() - started), into, alive.copy()))
+        state.take(operator)
+    docs, sizes = state.docs, text_bytes(state.docs).to_numpy()
     names = np.asarray(languages(docs).to_pylist(), dtype=object)
-    for flow, into, out in flows:
+    for flow, into, out in state.flows:
         flow.into, flow.out = count_by_language(names, sizes, into), count_by_language(names, sizes, out)
         rows.flows.append(flow)
-    if fates:
-        gone = np.array(sorted(fates), np.int64)
-        verdicts = [fates[int(row)] for row in gone]
+    if state.fates:
+        gone = np.array(sorted(state.fates), np.int64)
+        verdicts = [state.fates[int(row)] for row in gone]
         rows.dropped.append(
             dropped_rows(docs.take(pa.array(gone)), verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
         )
-    for name in dict.fromkeys(operator for _, operator, _ in failed):
-        operator = next(f for f in filters if f.name == name)
-        _quarantine(rows, docs, operator, [(row, error) for row, who, error in failed if who == name], rejection)
-    rows.docs = docs if alive.all() else docs.filter(pa.array(alive)).combine_chunks()
+    for operator in filters:
+        _quarantine(rows, docs, operator, state.failed.get(operator.name, []), rejection)
+    rows.docs = docs if state.alive.all() else docs.filter(pa.array(state.alive)).combine_chunks()
+
+
+class _FilterRun:
+    """Filters over the same rows: measures are appended to ``docs``, the first broken bound decides a row's fate."""
+
+    def __init__(self, docs: pa.Table) -> None:
+        self.docs = docs
+        self.alive = np.ones(docs.num_rows, np.bool_)
+        self.fates: dict[int, Verdict] = {}
+        self.failed: dict[str, list[tuple[int, str]]] = {}
+        self.flows: list[tuple[Flow, BoolArray, BoolArray]] = []
+        self._subsets: dict[bytes, pa.Table] = {}
+
+    def take(self, operator: Filter) -> None:
+        """Measure with one filter and judge the rows that are still alive."""
+        started, into = time.process_time(), self.alive.copy()
+        mask = applies(operator, self.docs)
+        if operator.costly:
+            mask = into if mask is None else mask & into
+        values, failures = _measured(operator, self.docs, mask, self._subsets)
+        for name, array in values.items():
+            self.docs = set_column(self.docs, operator.column(name), array)
+        if operator.only:
+            applied = np.ones(self.docs.num_rows, np.bool_) if mask is None else mask
+            self.docs = set_column(self.docs, operator.column("applied"), pa.array(applied))
+        lost = [(failure.row, failure.error) for failure in failures if into[failure.row]]
+        self.failed[operator.name] = lost
+        self.alive[[row for row, _ in lost]] = False
+        self._judge(operator, values, mask)
+        flow = Flow(operator.name, seconds=time.process_time() - started)
+        self.flows.append((flow, into, self.alive.copy()))
+
+    def _judge(self, operator: Filter, values: Mapping[str, pa.Array], mask: BoolArray | None) -> None:
+        candidates = self.alive if mask is None else self.alive & mask
+        for bound in operator.bounds:
+            broken = candidates & self.alive & _broken(bound, values[bound.measure])
+            for row in np.flatnonzero(broken):
+                self.fates[int(row)] = _verdict(operator, bound, values[bound.measure][int(row)])
+            self.alive &= ~broken
 
 
 def set_column(docs: pa.Table, name: str, array: pa.Array | pa.ChunkedArray) -> pa.Table:

@@ -93,7 +93,7 @@ def as_documents(table: pa.Table) -> pa.Table:
 
 def text_bytes(table: pa.Table) -> pa.Array:
     """UTF-8 bytes of each text, int64, 0 where the text is null."""
-    import pyarrow.compute as pc  # noqa: PLC0415  # keeps this module free to import in readers' child processes
+    import pyarrow.compute as pc  # keeps this module free to import in readers' child processes
 
     return pc.fill_null(pc.cast(pc.binary_length(table["text"].combine_chunks()), pa.int64()), 0)
 

@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 _OURS = ("pipeline", "operators", "workflows")
 
 
-def canonical(value: object) -> Any:
+def canonical(value: object) -> Any:  # noqa: PLR0911  # one return a case
     """Plain data with one form per value.
 
     Raises:
@@ -62,7 +62,7 @@ def digest(value: object) -> str:
 
 def file_sha256(path: str | Path) -> str:
     """sha256 of a file's bytes."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -176,7 +176,7 @@ def _backend(storage: Storage, settings: Settings) -> Backend:
     if settings.backend == "inline":
         return InlineBackend(storage)
     # Ray takes a second to import, which plan, cat and status do not need.
-    from pipeline.backends.ray import RayBackend  # noqa: PLC0415
+    from pipeline.backends.ray import RayBackend
 
     return RayBackend(storage, address=settings.address, workers=settings.workers)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from build_samples import COLUMNS, HERE
 from resiliparse.parse.html import HTMLTree
 from sample_sources import BY_3, BY_4, BY_SA_3, BY_SA_4, CC0, US_GOV, main_text, rows
-from written_pages import _ADVERTS, _COMMENTS
+from written_pages import ADVERTS, COMMENTS
 
 SEED = 20241119
 PUBLIC_DOMAIN = ("public domain", "https://creativecommons.org/publicdomain/mark/1.0/")
@@ -27,18 +27,42 @@ ROWS_PER_CLASS = {"en": 210, "zh": 168}
 
 # source -> (author, licence, where the licence is stated)
 SOURCES = {
-    "books": ("authors dead for long", PUBLIC_DOMAIN, "mlschmitt/classic-books-markdown, README: texts in the public domain (US)"),
-    "digitalgov": ("US General Services Administration", US_GOV, "GSA/digitalgov.gov, LICENSE.md: CC0, US government work"),
+    "books": (
+        "authors dead for long",
+        PUBLIC_DOMAIN,
+        "mlschmitt/classic-books-markdown, README: texts in the public domain (US)",
+    ),
+    "digitalgov": (
+        "US General Services Administration",
+        US_GOV,
+        "GSA/digitalgov.gov, LICENSE.md: CC0, US government work",
+    ),
     "us-speeches": ("Presidents of the United States", PUBLIC_DOMAIN, "NLTK state_union, inaugural: 17 U.S.C. § 105"),
     "xquad": ("Wikipedia contributors; Artetxe et al. 2020", BY_SA_4, "google-deepmind/xquad, README"),
     "zh-wiki-drcd": ("Wikipedia contributors; Delta Research Center", BY_SA_3, "DRCKnowledgeTeam/DRCD, README"),
     "zh-wiki-cmrc": ("Wikipedia contributors; Cui et al. 2019", BY_SA_4, "ymcui/cmrc2018, README"),
-    "zh-classics": ("poets of the Tang and Song", PUBLIC_DOMAIN, "chinese-poetry/chinese-poetry: poems older than 700 years"),
+    "zh-classics": (
+        "poets of the Tang and Song",
+        PUBLIC_DOMAIN,
+        "chinese-poetry/chinese-poetry: poems older than 700 years",
+    ),
     "rn-docs": ("Meta Platforms and contributors", BY_4, "facebook/react-native-website, LICENSE-docs"),
     "openstack-nova": ("OpenStack Foundation", BY_3, "page footer (Debian nova-doc 2:26.2.2-1~deb12u5)"),
-    "gnome-help": ("GNOME Documentation Project and translators", BY_SA_3, "page footer (Debian gnome-user-docs 48.2-1)"),
-    "kicad-help-zh": ("KiCad contributors and translators", BY_3, "section Copyright of each manual (Debian kicad-doc-zh 6.0.11)"),
-    "handbook-titles": ("R. Hertzog, R. Mas and translators", BY_SA_3, "debian-handbook 11.20220922, copyright; order of titles changed"),
+    "gnome-help": (
+        "GNOME Documentation Project and translators",
+        BY_SA_3,
+        "page footer (Debian gnome-user-docs 48.2-1)",
+    ),
+    "kicad-help-zh": (
+        "KiCad contributors and translators",
+        BY_3,
+        "section Copyright of each manual (Debian kicad-doc-zh 6.0.11)",
+    ),
+    "handbook-titles": (
+        "R. Hertzog, R. Mas and translators",
+        BY_SA_3,
+        "debian-handbook 11.20220922, copyright; order of titles changed",
+    ),
     "comments": ("Civil Comments users (anonymous)", CC0, "ipavlopoulos/toxic_spans (CC0), from Civil Comments (CC0)"),
     "adverts": ("The Sluice authors", CC0, "written for Sluice"),
 }
@@ -53,7 +77,9 @@ Passages = dict[str, list[str]]
 def passages(texts: Iterable[str], lang: str, draw: random.Random) -> Iterator[str]:
     """At most three runs of whole lines or sentences from each text, of about a drawn length."""
     for text in texts:
-        parts = [part for part in re.split(r"(?<=[.!?])\s+|(?<=[。！？])(?![”」』])|\n+", text) if part and part.strip()]
+        parts = [
+            part for part in re.split(r"(?<=[.!?])\s+|(?<=[。！？])(?![”」』])|\n+", text) if part and part.strip()
+        ]
         for _ in range(3):
             least = draw.randint(*PASSAGE_CHARS[lang])
             start = draw.randrange(len(parts)) if len(parts) > 3 else 0
@@ -67,7 +93,9 @@ def passages(texts: Iterable[str], lang: str, draw: random.Random) -> Iterator[s
 
 def lines_of_prose(text: str) -> str:
     """Only the lines that end like a sentence."""
-    return "\n".join(line for line in map(str.strip, text.splitlines()) if re.search(r"[.!?。！？]$", line) and len(line) > 40)
+    return "\n".join(
+        line for line in map(str.strip, text.splitlines()) if re.search(r"[.!?。！？]$", line) and len(line) > 40
+    )
 
 
 def unused(folder: Path, suffix: str, licences: Path) -> list[str]:
@@ -110,7 +138,7 @@ def adverts(lang: str, count: int, draw: random.Random) -> list[str]:
     for _ in range(count):
         text, length = "", draw.randint(*PASSAGE_CHARS[lang])
         while len(text) < length:
-            text += draw.choice(_ADVERTS[lang]) + draw.choice(("\n", " ", "\n"))
+            text += draw.choice(ADVERTS[lang]) + draw.choice(("\n", " ", "\n"))
         found.append(text.strip())
     return found
 
@@ -130,19 +158,29 @@ def pools(args: argparse.Namespace, draw: random.Random) -> dict[tuple[str, str]
     texts["openstack-nova", "en"] = unused(args.nova, "", licences)
     texts["gnome-help", "en"] = unused(args.gnome / "C", ".en", licences)
     texts["gnome-help", "zh"] = unused(args.gnome / "zh_CN", ".zh_CN", licences)
-    texts["kicad-help-zh", "zh"] = [lines_of_prose(main_text(path.read_bytes())) for path in sorted(args.kicad.glob("*.html"))] * 12
+    texts["kicad-help-zh", "zh"] = [
+        lines_of_prose(main_text(path.read_bytes())) for path in sorted(args.kicad.glob("*.html"))
+    ] * 12
     result: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(dict)
     for (source, lang), found in texts.items():
-        kept = [text for text in passages(found[:400], lang, draw) if lang == "en" or len(re.findall(r"[\u4e00-\u9fff]", text)) > 45]
+        kept = [
+            text
+            for text in passages(found[:400], lang, draw)
+            if lang == "en" or len(re.findall(r"[\u4e00-\u9fff]", text)) > 45
+        ]
         result["hq", lang][source] = kept if lang == "en" else [text for text in kept if "。" in text]
-    used = {f"tsd_train-{key}" for key in _COMMENTS}
+    used = {f"tsd_train-{key}" for key in COMMENTS}
     spans = rows(args.data / "toxicity" / "toxic_spans_train.jsonl.zst")
     calm = [row["text"] for row in spans if row["id"] not in used and not row["toxic_spans"]]
     result["lq", "en"]["comments"] = [text for text in calm if 100 < len(text) < 620 and not _TOUCHY.search(text)]
     for lang, book, site in (("en", "en-US", "C"), ("zh", "zh-CN", "zh_CN")):
         half = ROWS_PER_CLASS[lang] // 2
-        result["lq", lang]["handbook-titles"] = menus(link_titles(sorted((args.handbook / book).glob("*.html"))), lang, half, draw)
-        result["lq", lang]["gnome-help"] = menus(link_titles(sorted((args.gnome / site).glob("*.html"))), lang, half, draw)
+        result["lq", lang]["handbook-titles"] = menus(
+            link_titles(sorted((args.handbook / book).glob("*.html"))), lang, half, draw
+        )
+        result["lq", lang]["gnome-help"] = menus(
+            link_titles(sorted((args.gnome / site).glob("*.html"))), lang, half, draw
+        )
         result["lq", lang]["adverts"] = adverts(lang, half // 2, draw)
     result["lq", "en"]["openstack-nova"] = menus(link_titles(sorted(args.nova.rglob("*.html"))), "en", 60, draw)
     return result

@@ -93,7 +93,12 @@ def records(page: Page, number: int) -> Iterator[Record]:
     payload = gzip.compress(page.body, mtime=0) if "gzip" in page.transfer else page.body
     if page.transfer == "truncated":
         payload = payload[: len(payload) * 7 // 10]
-    headers = {"WARC-Type": "response", "WARC-Record-ID": response_id, **common, "WARC-Payload-Digest": _digest(payload)}
+    headers = {
+        "WARC-Type": "response",
+        "WARC-Record-ID": response_id,
+        **common,
+        "WARC-Payload-Digest": _digest(payload),
+    }
     headers |= {"WARC-Truncated": "length"} if page.transfer == "truncated" else {}
     yield Record({**headers, "Content-Type": "application/http; msgtype=response"}, _block(page))
     if number % 8 == 0:

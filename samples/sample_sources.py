@@ -49,7 +49,7 @@ class Page:
     @property
     def title(self) -> str:
         """The page's own title, on one line."""
-        found = re.search(rb"<title[^>]*>(.*?)</title>", self.body, re.S | re.I)
+        found = re.search(rb"<title[^>]*>(.*?)</title>", self.body, re.DOTALL | re.IGNORECASE)
         text = html.unescape(found[1].decode("utf-8", "replace")) if found else self.url.rsplit("/", 1)[-1]
         return " ".join(text.split())[:80]
 
@@ -113,8 +113,8 @@ def gnome_help(folder: Path) -> Iterator[Page]:
         pages.sort(key=lambda page: -page[0])
         for _, path in pages[:kept] + pages[-short:]:
             body = path.read_bytes()
-            names = re.findall(rb'<div class="copyright">\s*(.*?)</div>', body, re.S)
-            names += re.findall(rb'<ul class="credits">(.*?)</ul>', body, re.S)[:1]
+            names = re.findall(rb'<div class="copyright">\s*(.*?)</div>', body, re.DOTALL)
+            names += re.findall(rb'<ul class="credits">(.*?)</ul>', body, re.DOTALL)[:1]
             found = html.unescape(re.sub(r"<[^>]+>|\s+|©", " ", b", ".join(names).decode()))
             yield Page(
                 url=f"https://help.gnome.org/users/gnome-help/48/{path.name}.{suffix}",
@@ -161,7 +161,9 @@ def ubuntu_guide(folder: Path) -> Iterator[Page]:
 
 def freedombox(folder: Path) -> Iterator[Page]:
     """The FreedomBox manual: fragments without a head, as the program serves them; host name invented."""
-    paths = [p for p in folder.glob("*.part.html") if p.name not in {"freedombox-manual.part.html", "ReleaseNotes.part.html"}]
+    paths = [
+        p for p in folder.glob("*.part.html") if p.name not in {"freedombox-manual.part.html", "ReleaseNotes.part.html"}
+    ]
     for path in sorted(paths, key=lambda p: -p.stat().st_size)[:38]:
         yield Page(
             url=f"https://manual.freedombox.example.net/help/manual/en/{path.name.removesuffix('.part.html')}",
@@ -197,7 +199,7 @@ _LICENSED = {
 }
 
 
-_CODE = re.compile(rb"(<(script|style)\b[^>]*>).*?(</\2\s*>)", re.S | re.I)
+_CODE = re.compile(rb"(<(script|style)\b[^>]*>).*?(</\2\s*>)", re.DOTALL | re.IGNORECASE)
 
 
 def collected(data: Path) -> Iterator[Page]:
@@ -218,8 +220,18 @@ def collected(data: Path) -> Iterator[Page]:
         for start, agency in _AGENCIES.items():
             if place.startswith(start):
                 proof = f"17 U.S.C. § 105: text of a federal agency on its own site; copy from {credit}"
-                yield Page(url=url, body=body, author=agency, licence=US_GOV, proof=proof, kind="us-government", changes=changes)
+                yield Page(
+                    url=url,
+                    body=body,
+                    author=agency,
+                    licence=US_GOV,
+                    proof=proof,
+                    kind="us-government",
+                    changes=changes,
+                )
         for start, (author, licence) in _LICENSED.items():
             if place.startswith(start):
                 proof = f"{FOOTER}; copy from {credit}"
-                yield Page(url=url, body=body, author=author, licence=licence, proof=proof, kind="web-cc", changes=changes)
+                yield Page(
+                    url=url, body=body, author=author, licence=licence, proof=proof, kind="web-cc", changes=changes
+                )

@@ -18,7 +18,7 @@ def apply_overrides(marked: Marked, overrides: Sequence[str]) -> None:
     for text in overrides:
         name, equals, value = text.partition("=")
         parts = name.strip().split(".")
-        if not equals or len(parts) < 2:  # noqa: PLR2004  # a step (or `seed`) and a parameter
+        if not equals or len(parts) < 2:  # a step (or `seed`) and a parameter
             if equals and parts == ["seed"] and isinstance(marked.data, dict):
                 marked.data["seed"] = scalar(value)
                 continue

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline.pretrain.work import Pretrain
+from operators.dedup.verb import Dedup
+from operators.tokenize.work import Tokenize
 from pipeline.readers.read import Read
-from pipeline.value import Value
 
 from operators.classify.train import TrainClassifier
-from operators.dedup.verb import Dedup
 from operators.tokenize.train import TrainTokenizer
-from operators.tokenize.work import Tokenize
+from pipeline.pretrain.work import Pretrain
+from pipeline.value import Value
 
 VERBS: dict[str, type[Value]] = {
     "read": Read,

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from operators.dedup.columns import write_columns
 from operators.dedup.exact import Copies
-from operators.dedup.forest import forest
 from operators.dedup.order import addresses
 from operators.dedup.ranges import KeyRange, SortedFiles, own_range, partition_tasks
-from operators.dedup.sketch import RUN, Signatures
+from operators.dedup.signatures import RUN, Signatures
+from operators.kernels.forest import forest
 from operators.kernels.shingles import KeyArray
 from pipeline.work import Kind, Output, Result, ShardWork, Task, TaskPlan
 

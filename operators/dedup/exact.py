@@ -12,7 +12,7 @@ from pydantic import Field
 from operators.dedup.columns import Columns, open_columns, write_columns
 from operators.dedup.order import Policy, addresses, content_order, gather, shard_range
 from operators.dedup.ranges import KeyRange, SortedFiles, own_range, partition_tasks
-from operators.dedup.sketch import EXACT, Signatures
+from operators.dedup.signatures import EXACT, Signatures
 from operators.kernels.shingles import KeyArray
 from pipeline.work import Kind, Output, Result, Shard, ShardWork, Task, TaskPlan
 
@@ -26,7 +26,8 @@ class ExactCopies(ShardWork):
 
     The survivor is the smallest by (the policy's values, id); the address decides only between rows of equal id.
     ``.copies``, sorted by ``row``: addresses of a copy and of its original ``rep``, ``rep_id``, and the group's
-    ``size``. ``.originals``, sorted by ``row``: the survivors and their group's ``size``. 128-bit hashes stand for texts.
+    ``size``. ``.originals``, sorted by ``row``: the survivors and their group's ``size``. A 128-bit hash stands for a
+    text.
     Memory: the records of one slice, at most ``memory_gib`` unless that many rows hold one text, and the copies found.
     """
 
@@ -52,10 +53,7 @@ class ExactCopies(ShardWork):
             at, group = _groups(files, keys)
             if len(at):
                 found.append(self._decide(shards, at, group))
-        copies = {
-            name: _sorted_by_row(found, "copy", ("row", "rep", "rep_id", "size"))[name]
-            for name in ("row", "rep", "rep_id", "size")
-        }
+        copies = _sorted_by_row(found, "copy", ("row", "rep", "rep_id", "size"))
         originals = _sorted_by_row(found, "original", ("row", "size"))
         outputs = []
         for suffix, arrays in ((COPIES, copies), (ORIGINALS, originals)):

@@ -16,14 +16,14 @@ from operators.kernels.shingles import KeyArray
 
 ROW_BITS = 32
 """An address is ``shard << 32 | row``. It only says where a row lies; between rows of unequal id it never decides."""
-_ROW_MASK = np.uint64((1 << ROW_BITS) - 1)
+ROW_MASK = np.uint64((1 << ROW_BITS) - 1)
 
 _NO_DATE = np.uint64(1 << 63)  # beyond every date, in both directions
 
 _DATE_PARTS = ("year", "month", "day", "hour", "minute", "second")
 _DATE = (
-    r"^(?P<year>\d{4})(-?(?P<month>\d\d)(-?(?P<day>\d\d)"
-    r"([T ]?(?P<hour>\d\d):?(?P<minute>\d\d)(:?(?P<second>\d\d))?)?)?)?"
+    r"^(?P<year>\d{4})(?:-?(?P<month>\d\d)(?:-?(?P<day>\d\d)"
+    r"(?:[T ]?(?P<hour>\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d))?)?)?)?"
 )
 
 
@@ -108,7 +108,7 @@ def gather(
     """
     parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in names}
     for shard, sketch in sketches:
-        rows = (at[shard_range(at, shard)] & _ROW_MASK).astype(np.intp)
+        rows = (at[shard_range(at, shard)] & ROW_MASK).astype(np.intp)
         for name in names:
             parts[name].append(sketch[name][rows])
     return {name: np.concatenate(part) for name, part in parts.items()}

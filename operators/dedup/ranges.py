@@ -15,7 +15,7 @@ from pipeline.work import TaskPlan
 
 _ALL_KEYS = 1 << 64
 _SHARDS_PER_TASK = 8  # a task per 8 shards keeps the workers busy and the files few
-_MOST_TASKS = 512  # every task opens every run: more would be a million opens at some thousand shards
+_MOST_TASKS = 128  # every task opens every run, and two files of every partition stay open together
 _BYTES_PER_RECORD = 64  # key, address, sort order, and the copies that sorting makes
 
 
@@ -77,7 +77,7 @@ class SortedFiles:
 
 
 def num_partitions(num_shards: int, partitions: int | None) -> int:
-    """How many tasks share the keys of that many shards: as asked, else one per 8 shards, 512 at most."""
+    """How many tasks share the keys of that many shards: as asked, else one per 8 shards, 128 at most."""
     return 0 if num_shards == 0 else partitions or min(_MOST_TASKS, -(-num_shards // _SHARDS_PER_TASK))
 
 

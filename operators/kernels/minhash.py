@@ -27,7 +27,7 @@ _S33 = np.uint64(33)
 def permutations(num_perm: int) -> tuple[HashArray, HashArray]:
     """Odd multipliers and offsets of ``datasketch.MinHash(num_perm, seed=1, scheme="affine32")``: uint32 (P,) each."""
     # RandomState's stream is frozen by numpy's policy (NEP 19); datasketch draws from it in this order.
-    draw = np.random.RandomState(SEED)  # noqa: NPY002  # the newer generators give other permutations
+    draw = np.random.RandomState(SEED)
     multipliers = draw.randint(0, 1 << 31, num_perm, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
     offsets = draw.randint(0, 1 << 32, num_perm, dtype=np.uint32)
     return multipliers, offsets
@@ -65,7 +65,7 @@ def _minhash_kernel(
                 m1 = min(np.uint32(a * h2 + b), np.uint32(a * h3 + b))
                 m2 = min(np.uint32(a * h4 + b), np.uint32(a * h5 + b))
                 m3 = min(np.uint32(a * h6 + b), np.uint32(a * h7 + b))
-                row[k] = min(row[k], min(min(m0, m1), min(m2, m3)))
+                row[k] = min(row[k], min(min(m0, m1), min(m2, m3)))  # noqa: PLW3301  # the flat form takes longer to compile
 
 
 def minhash(hashes: HashArray, starts: OffsetArray, num_perm: int) -> HashArray:
@@ -86,43 +86,45 @@ def signatures(column: pa.Array | pa.ChunkedArray, ngram: int, num_perm: int) ->
 
 
 @kernel
-def _slots_kernel(signatures_NP: HashArray, out_NP: ByteArray) -> None:  # noqa: N803  # shape suffix
-    for doc in range(signatures_NP.shape[0]):
-        for k in range(signatures_NP.shape[1]):
-            out_NP[doc, k] = _finish32(signatures_NP[doc, k]) >> _S24
+def _slots_kernel(signed: HashArray, out: ByteArray) -> None:
+    for doc in range(signed.shape[0]):
+        for k in range(signed.shape[1]):
+            out[doc, k] = _finish32(signed[doc, k]) >> _S24
 
 
-def slots(signatures_NP: HashArray) -> ByteArray:  # noqa: N803  # shape suffix
-    """One byte of each slot: uint8 (N, P).
+def slots(signed: HashArray) -> ByteArray:
+    """One byte of each slot of signatures uint32 (N, P): uint8 (N, P).
 
     The top byte after another mixing: the low byte of ``a * h + b`` hangs on the low byte of ``h`` alone, so two
     one-shingle texts would agree in all slots with probability 1/256. Mixed, unequal slots agree in 1 of 256 each.
     """
-    out = np.empty(signatures_NP.shape, np.uint8)
-    _slots_kernel(signatures_NP, out)
+    out = np.empty(signed.shape, np.uint8)
+    _slots_kernel(signed, out)
     return out
 
 
 @kernel
-def _band_keys_kernel(slots_NP: ByteArray, rows: int, out_NB: KeyArray) -> None:  # noqa: N803  # shape suffix
-    for doc in range(out_NB.shape[0]):
-        for band in range(out_NB.shape[1]):
+def _band_keys_kernel(slot_bytes: ByteArray, rows: int, out: KeyArray) -> None:
+    for doc in range(out.shape[0]):
+        for band in range(out.shape[1]):
             key = np.uint64(band + 1) * _BAND_STEP
             for row in range(rows):
-                key = (key ^ np.uint64(slots_NP[doc, band * rows + row])) * _KEY_STEP
+                key = (key ^ np.uint64(slot_bytes[doc, band * rows + row])) * _KEY_STEP
             key = (key ^ (key >> _S33)) * _KEY_MIX_1
             key = (key ^ (key >> _S33)) * _KEY_MIX_2
-            out_NB[doc, band] = key ^ (key >> _S33)
+            out[doc, band] = key ^ (key >> _S33)
 
 
-def band_keys(slots_NP: ByteArray, bands: int, rows: int) -> KeyArray:  # noqa: N803  # shape suffix
+def band_keys(slot_bytes: ByteArray, bands: int, rows: int) -> KeyArray:
     """The key of each band: uint64 (N, bands), a hash of the band's number and its ``rows`` slot bytes.
+
+    slot_bytes: uint8 (N, P), P >= bands * rows.
 
     Made from the bytes and not from the 32-bit slots, so that whoever holds a sketch knows its buckets: 112 bytes a
     document tell both who is a candidate and how similar it is. Eight rows are 64 bits, as good as a 64-bit hash.
     """
-    out = np.empty((len(slots_NP), bands), np.uint64)
-    _band_keys_kernel(slots_NP, rows, out)
+    out = np.empty((len(slot_bytes), bands), np.uint64)
+    _band_keys_kernel(slot_bytes, rows, out)
     return out
 
 
@@ -135,3 +137,9 @@ def estimate(equal_slots: float, num_perm: int) -> float:
 def slots_needed(threshold: float, num_perm: int) -> int:
     """The smallest number of equal slot bytes whose estimate reaches the threshold; threshold in (0, 1]."""
     return next(equal for equal in range(num_perm + 1) if estimate(equal, num_perm) >= threshold)
+
+
+def warm() -> None:
+    """Compile the kernels of this module."""
+    signed = minhash(np.zeros(1, np.uint32), np.array([0, 1]), 2)
+    band_keys(slots(signed), 1, 2)

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from operators.kernels.buffers import text_buffers
 from operators.kernels.bytewise import count_chars, same_bytes, slot_of, table_mask
 from operators.kernels.compiled import kernel
-from operators.kernels.spans import Spans
-from operators.kernels.words import HASH_BASE, Words
+from operators.kernels.segmentation import Segments, WordRule
+from operators.kernels.words import HASH_BASE
 
 FloatArray = npt.NDArray[np.float64]
 
 TOP_SIZES = (2, 3, 4)
 DUPLICATE_SIZES = (5, 6, 7, 8, 9, 10)
+
+NAMES = (
+    "duplicate_paragraph_fraction",
+    "duplicate_paragraph_chars",
+    "duplicate_line_fraction",
+    "duplicate_line_chars",
+    *(f"top_{n}_gram" for n in TOP_SIZES),
+    *(f"duplicate_{n}_gram" for n in DUPLICATE_SIZES),
+)
+"""Rows of the result."""
 
 DATATROVE = 0
 DCLM = 1
@@ -323,11 +335,12 @@ def repeated_ngrams(texts, words, flavour, scratch, numbers, out):  # noqa: ANN0
             _joined_copies(texts.data, words, first, last, chars_before, chars, scratch, out, text)
 
 
-def repetition(texts: object, lines: Spans, paragraphs: Spans, words: Words, flavour: int) -> FloatArray:
+def repetition(found: Segments, rule: WordRule, flavour: int) -> FloatArray:
     """The 13 measures of N texts, float64 (13, N), in datatrove's order; NaN throughout where a text is null or empty."""
+    texts, words, lines, paragraphs = found.texts, found.words(rule), found.spans("lines"), found.spans("paragraphs")
     num_texts = words.bounds.size - 1
-    longest = int(max((np.diff(one.bounds).max(initial=0) for one in (words, lines, paragraphs)), default=0))
-    longest_bytes = int(np.diff(texts.offsets).max(initial=0))  # type: ignore[attr-defined]
+    longest = max(int(np.diff(one.bounds).max(initial=0)) for one in (words, lines, paragraphs))
+    longest_bytes = int(np.diff(texts.offsets).max(initial=0))
     table = np.empty(4 * longest + 4, np.int32)
     count = np.empty(longest + 1, np.int32)
     out = np.zeros((4 + 9, num_texts))
@@ -340,3 +353,10 @@ def repetition(texts: object, lines: Spans, paragraphs: Spans, words: Words, fla
     )  # fmt: skip
     repeated_ngrams(texts, words, flavour, scratch, numbers, out)
     return out
+
+
+def warm() -> None:
+    """Compile the kernels of this module."""
+    found = Segments(text_buffers(pa.array(["a b c d e f a b c d e f", None], pa.large_string())))
+    for flavour in (DATATROVE, DCLM, DOLMA):
+        repetition(found, "split", flavour)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -54,7 +56,7 @@ def _letters(data: ByteArray, start: int, end: int, fold: FoldTable, word: int) 
         code, size = _decode(data, position, end)
         entry = fold[code] if code >= 0 else np.uint32(0)
         kind = entry >> _SHIFT
-        if kind != SKIP and kind != MARK:
+        if kind not in (SKIP, MARK):
             break
         if kind == MARK:
             word = (word ^ np.uint64(entry & _CODE_MASK)) * _LETTER_STEP
@@ -92,7 +94,7 @@ def _words(data: ByteArray, start: int, end: int, fold: FoldTable, out: KeyArray
         if kind == LETTER or (kind == MARK and inside):
             word = (word ^ value) * _LETTER_STEP
             inside = np.uint64(1)
-        elif kind == SEPARATOR or kind == ALONE:
+        elif kind in (SEPARATOR, ALONE):
             out[words] = word
             words += inside
             word = np.uint64(0)
@@ -148,5 +150,17 @@ def shingle_hashes(column: pa.Array | pa.ChunkedArray, ngram: int) -> tuple[Hash
     # A word is a letter and a separator, or one character of three bytes: at most every second byte ends one.
     out = np.empty(int(((lengths + 1) // 2).sum()), np.uint32)
     starts = np.zeros(len(lengths) + 1, np.int64)
-    _shingles_kernel(texts.data, texts.offsets, fold_table(), ngram, out, starts)
+    _shingles_kernel(_read_only(texts.data), _read_only(texts.offsets), fold_table(), ngram, out, starts)
     return out[: starts[-1]], starts
+
+
+def _read_only(array: Any) -> Any:
+    """Arrow's buffers are read-only, those of an empty column are not: one type, so that it compiles once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def warm() -> None:
+    """Compile the kernels of this module."""
+    shingle_hashes(pa.array(["one word"], pa.large_string()), 1)

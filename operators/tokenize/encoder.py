@@ -30,7 +30,7 @@ class Encoder:
     """One tokenizer, ready to encode. Not for use by several threads at once."""
 
     def __init__(self, tokenizer_json: str, engine: EngineName = "auto") -> None:
-        whole = Tokenizer.from_str(tokenizer_json)
+        whole = _parsed(tokenizer_json)
         vocabulary = whole.get_vocab(with_added_tokens=True)
         self.vocab_size = 1 + max(vocabulary.values(), default=0)
         """Largest id, plus one."""
@@ -56,12 +56,10 @@ class Encoder:
             UserError: not a tokenizer.json, or the engine named is not installed.
         """
         try:
-            text = Path(path).read_bytes().decode()
-            Tokenizer.from_str(text)
-        except Exception as error:  # the library raises no other class for a file it cannot parse
+            return _encoder(Path(path).read_bytes().decode(), engine)
+        except (OSError, ValueError) as error:
             msg = f"cannot read a tokenizer from {path}: {error}; it must be a tokenizer.json"
             raise UserError(msg) from error
-        return _encoder(text, engine)
 
     @property
     def engine(self) -> str:
@@ -125,6 +123,14 @@ class Encoder:
             _LOG.warning("%s differs from tokenizers on real text; not used from here on", self._engine.name)
             self._engine = self._reference
         self._checked = True
+
+
+def _parsed(tokenizer_json: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(tokenizer_json)
+    except Exception as error:  # the library has no class of its own for a file it cannot parse
+        msg = f"not a tokenizer: {error}"
+        raise ValueError(msg) from error
 
 
 def _agree(one: Engine, other: Engine, texts: pa.LargeStringArray) -> bool:

@@ -35,4 +35,4 @@ def probes(tokenizer: Mapping[str, Any], specials: Sequence[str]) -> list[str]:
 
 
 def _draw(number: int, position: int) -> int:
-    return xxhash.xxh3_64_intdigest(f"{number}.{position}")
+    return xxhash.xxh3_64_intdigest(f"{number}.{position}".encode())

@@ -34,7 +34,7 @@ class Sample:
 
     def buckets(self, docs: pa.Table) -> npt.NDArray[np.int64]:
         """int64 (rows,): the bucket of each document, below 2**20."""
-        ids = docs["id"].to_pylist()
+        ids = docs["id"].cast(pa.binary()).to_pylist()
         hashes = np.fromiter((xxhash.xxh3_64_intdigest(key, self.seed) for key in ids), np.uint64, len(ids))
         return (hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
 
@@ -45,11 +45,12 @@ class Sample:
 
 
 def limits(batches: Callable[[], Iterable[pa.Table]], whole: Sample, budgets: list[int]) -> list[int]:
-    """For each budget in bytes, how many buckets fit; at least the first that holds anything, so that none is empty."""
+    """For each budget in bytes, how many buckets fit: at least the first that holds anything, and 0 where none does."""
     sums = np.zeros(whole.num_buckets, np.int64)
     for batch in whole.tables(batches()):
         np.add.at(sums, whole.buckets(batch), text_bytes(batch).to_numpy())
     filled = np.flatnonzero(sums)
-    least = int(filled[0]) + 1 if len(filled) else 0
+    if not len(filled):
+        return [0] * len(budgets)
     cumulative = np.cumsum(sums)
-    return [max(least, int(np.searchsorted(cumulative, budget, side="right"))) for budget in budgets]
+    return [max(int(filled[0]) + 1, int(np.searchsorted(cumulative, budget, side="right"))) for budget in budgets]

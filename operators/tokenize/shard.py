@@ -20,6 +20,7 @@ from pipeline.rejects import languages, sources
 from pipeline.work import Output
 
 _MEGATRON_CODE = {2: 8, 4: 4}  # bytes a token -> Megatron's number for uint16, int32 (the same bytes below 2**31)
+_UNITS = ("", "k", "M", "G", "T", "P")
 _NAMES = ("id", "source", "language", "url", "num_tokens", "num_bytes", "start", "origin")
 
 
@@ -107,12 +108,10 @@ def olmo_index(ends: npt.NDArray[np.int64], ids: list[bytes]) -> bytes:
 
 
 def datatrove_metadata(name: str, itemsize: int, num_tokens: int) -> str:
-    """datatrove's ``.ds.metadata``: tokenizer and bytes a token, the number of tokens, and that for human eyes."""
-    thousands = max(0, min(4, (len(str(num_tokens)) - 1) // 3))
-    scaled = num_tokens / 1000**thousands
-    digits = 2 - min(2, len(str(int(scaled))) - 1)
-    unit = ("", "k", "M", "G", "T")[thousands]
-    return f"{name}|{itemsize}\n{num_tokens}\n{scaled:.{digits}f} {unit}T"
+    """For datatrove, its ``.ds.metadata``: tokenizer and bytes a token, the number of tokens, and that for human eyes."""
+    mantissa, exponent = f"{num_tokens:.2e}".split("e")  # three digits, rounded before the unit is chosen
+    thousands, tens = divmod(int(exponent), 3)
+    return f"{name}|{itemsize}\n{num_tokens}\n{float(mantissa) * 10**tens:.{2 - tens}f} {_UNITS[thousands]}T"
 
 
 def _rows(docs: pa.Table, start: int, lengths: npt.NDArray[np.int64]) -> pa.Table:

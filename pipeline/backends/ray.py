@@ -26,7 +26,7 @@ class Worker:
 
     def __init__(self, uri: str, package_root: str) -> None:
         check_packages(package_root)
-        import pyarrow as pa  # noqa: PLC0415  # thread counts are per process, and this runs in the actor's
+        import pyarrow as pa  # thread counts are per process, and this runs in the actor's
 
         pa.set_cpu_count(1)
         self._storage = Storage(uri)

@@ -6,10 +6,12 @@ every file. It is written under another name, synced, then renamed. Any number o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from pipeline.errors import UserError
-from pipeline.pretrain.data import Corpus
 from pipeline.pretrain.config import TrainConfig
+from pipeline.pretrain.data import Corpus
 from pipeline.pretrain.ranks import from_first, wait_for_all
 
 FORMAT_VERSION = 1
@@ -58,7 +60,8 @@ class Checkpoints:
             fresh.mkdir(parents=True)
         wait_for_all()
         weights, moments = get_state_dict(model, optimizer)
-        dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=fresh, no_dist=not dist.is_initialized())
+        with _alone_on_purpose():
+            dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=fresh, no_dist=not dist.is_initialized())
         if _first():
             self._commit(fresh, final, step)
         wait_for_all()
@@ -77,7 +80,8 @@ class Checkpoints:
         self._check_config(found, complete["config"])
         weights, moments = get_state_dict(model, optimizer)
         state = {"model": weights, "optimizer": moments}
-        dcp.load(state, checkpoint_id=found, no_dist=not dist.is_initialized())
+        with _alone_on_purpose():
+            dcp.load(state, checkpoint_id=found, no_dist=not dist.is_initialized())
         set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
         return int(complete["step"])
 
@@ -127,7 +131,8 @@ def latest(folder: Path) -> Path | None:
 def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     """Only the weights, in one process."""
     state = {"model": model.state_dict()}
-    dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
+    with _alone_on_purpose():
+        dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
     model.load_state_dict(state["model"])
 
 
@@ -142,6 +147,14 @@ def _is_complete(path: Path) -> bool:
         return False
     files = json.loads(record.read_text())["files"]
     return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in files.items())
+
+
+@contextlib.contextmanager
+def _alone_on_purpose() -> Iterator[None]:
+    """DCP warns of a missing process group even when it is told that there is none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized", UserWarning)
+        yield
 
 
 def _first() -> bool:

@@ -34,7 +34,10 @@ def _unite(parent: IndexArray, left: IndexArray, right: IndexArray) -> None:
 
 
 def components(left: KeyArray, right: KeyArray) -> tuple[KeyArray, IndexArray]:
-    """The nodes that edges (left[i], right[i]) touch, ascending, and for each the position of its component's smallest."""
+    """Which nodes edges (left[i], right[i]) connect.
+
+    Returns the nodes they touch, ascending, and for each the position of the smallest node of its component.
+    """
     nodes, position = np.unique(np.concatenate([left, right]), return_inverse=True)
     parent = np.arange(len(nodes))
     ends = position.astype(np.int64)
@@ -47,3 +50,8 @@ def forest(left: KeyArray, right: KeyArray) -> tuple[KeyArray, KeyArray]:
     nodes, root = components(left, right)
     others = root != np.arange(len(nodes))
     return nodes[root[others]], nodes[others]
+
+
+def warm() -> None:
+    """Compile the kernels of this module."""
+    components(np.zeros(1, np.uint64), np.ones(1, np.uint64))

@@ -1,0 +1,87 @@
+"""The files of a verdict: keep bitmap, removed rows, sizes of clusters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from operators.dedup.columns import Columns
+from operators.dedup.order import ROW_BITS, ROW_MASK
+from operators.dedup.sketch import Arrays
+from pipeline.documents import ID_TYPE
+from pipeline.ledger import Count, Ledger
+from pipeline.work import Output
+
+KEEP, REMOVED, CLUSTERS = ".keep", ".removed.parquet", ".clusters.parquet"
+
+REMOVED_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("id", ID_TYPE, nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("rep_id", ID_TYPE, nullable=False),
+        pa.field("rep_shard", pa.int64(), nullable=False),
+        pa.field("rep_row", pa.int64(), nullable=False),
+        pa.field("estimate", pa.float64(), nullable=False),
+        pa.field("cluster_size", pa.int64(), nullable=False),
+    ]
+)
+"""The removed rows: ``kind`` is exact or near, ``rep`` the document that stays for it, ``estimate`` their Jaccard
+similarity by the signatures, ``cluster_size`` the documents that one stands for, itself included."""
+
+CLUSTERS_SCHEMA = pa.schema(
+    [pa.field("row", pa.int64(), nullable=False), pa.field("cluster_size", pa.int64(), nullable=False)]
+)
+"""The kept rows that stand for more than themselves."""
+
+
+def removed_table(removed: Arrays, sketch: Columns) -> pa.Table:
+    """Removed rows in ``REMOVED_SCHEMA``."""
+    columns = {
+        "row": removed["row"],
+        "id": _id_array(sketch["id"][removed["row"]]),
+        "kind": np.where(removed["exact"], "exact", "near").astype(object),
+        "rep_id": _id_array(removed["rep_id"]),
+        "rep_shard": (removed["rep"] >> np.uint64(ROW_BITS)).astype(np.int64),
+        "rep_row": (removed["rep"] & ROW_MASK).astype(np.int64),
+        "estimate": removed["estimate"],
+        "cluster_size": removed["size"].astype(np.int64),
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in REMOVED_SCHEMA], schema=REMOVED_SCHEMA)
+
+
+def account(sketch: Columns, keep: npt.NDArray[np.bool_], removed: Arrays) -> Ledger:
+    """The ledger of a shard, from the lengths and groups in its sketch."""
+    size = sketch["bytes"].astype(np.int64)
+    ledger = Ledger(into=Count(len(keep), int(size.sum())), kept=Count(int(keep.sum()), int(size[keep].sum())))
+    for name, rows in (("exact", removed["row"][removed["exact"]]), ("near", removed["row"][~removed["exact"]])):
+        if len(rows):
+            ledger.duplicates[name] = Count(len(rows), int(size[rows].sum()))
+    for code, group in enumerate(sketch.parameters["groups"]):
+        mine = sketch["group"] == code
+        ledger.group_into[group] = Count(int(mine.sum()), int(size[mine].sum()))
+        ledger.group_kept[group] = Count(int((mine & keep).sum()), int(size[mine & keep].sum()))
+    return ledger
+
+
+def _id_array(ids: npt.NDArray[np.uint64]) -> pa.Array:
+    raw = np.ascontiguousarray(ids, ">u8").tobytes()
+    return pa.Array.from_buffers(ID_TYPE, len(ids), [None, pa.py_buffer(raw)])
+
+
+def write_keep(path: Path, keep: npt.NDArray[np.bool_]) -> Output:
+    """An uncompressed Arrow IPC file of one boolean column ``keep``."""
+    table = pa.table({"keep": pa.array(keep, pa.bool_())})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    return Output(path, KEEP)
+
+
+def write_table(path: Path, suffix: str, table: pa.Table) -> Output:
+    """A Parquet file."""
+    pq.write_table(table, path, compression="zstd")
+    return Output(path, suffix)

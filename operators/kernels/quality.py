@@ -1,0 +1,181 @@
+"""Kernels for Gopher's quality rules: words, symbols, bullets, letters, stop words."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from operators.kernels.buffers import TextBuffers, text_buffers
+from operators.kernels.bytewise import code_point
+from operators.kernels.compiled import kernel
+from operators.kernels.punctuation import SYMBOLS, membership
+from operators.kernels.segmentation import Segments, WordRule
+from operators.kernels.spans import Spans
+from operators.kernels.unicode_table import ALPHA
+from operators.kernels.words import HASH_BASE, Words
+
+MEASURES = 8
+"""Rows of the result: words that are more than symbols, code points per such word, "#" per word, ellipses per word,
+share of lines that start with a bullet, that end in an ellipsis, share of words with a letter, distinct stop words."""
+
+
+class WordList(NamedTuple):
+    """A set of words for kernels: open addressing, ``slots`` holds row + 1 and 0 where free."""
+
+    data: npt.NDArray[np.uint8]
+    start: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int32]
+    hash: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.int32]
+
+
+@cache
+def word_list(words: tuple[str, ...]) -> WordList:
+    """The distinct words of a list, without blanks around them; made once per process."""
+    distinct = sorted(set(words))
+    texts = text_buffers(pa.array(distinct, pa.large_string()))
+    start, size = np.array(texts.offsets[:-1]), np.diff(texts.offsets).astype(np.int32)
+    digest = np.zeros(len(distinct), np.int64)
+    slots = np.zeros(1 << (2 * len(distinct) + 2).bit_length(), np.int32)
+    _list_words(texts.data, start, size, digest, slots)
+    return WordList(np.array(texts.data), start, size, digest, slots)
+
+
+@kernel
+def _list_words(data, start, size, digest, slots):  # noqa: ANN001, ANN202
+    for row in range(start.shape[0]):
+        for position in range(start[row], start[row] + size[row]):
+            digest[row] = digest[row] * HASH_BASE + data[position] + 1
+        slot = digest[row] & (slots.shape[0] - 1)
+        while slots[slot] != 0:
+            slot = (slot + 1) & (slots.shape[0] - 1)
+        slots[slot] = row + 1
+
+
+@kernel
+def _find_in_list(data, start, size, digest, listed):  # noqa: ANN001, ANN202
+    """Row of a word in a list, -1 where it is not in it."""
+    mask = listed.slots.shape[0] - 1
+    slot = digest & mask
+    while listed.slots[slot] != 0:
+        row = listed.slots[slot] - 1
+        if listed.hash[row] == digest and listed.size[row] == size and _equal(data, start, listed.data, listed.start[row], size):
+            return row
+        slot = (slot + 1) & mask
+    return -1
+
+
+@kernel
+def _equal(data, start, other, other_start, size):  # noqa: ANN001, ANN202
+    for k in range(size):  # noqa: SIM110  # kernels have no generators
+        if data[start + k] != other[other_start + k]:
+            return False
+    return True
+
+
+@kernel
+def _only_symbols(data, first, last, symbols):  # noqa: ANN001, ANN202
+    position = first
+    while position < last:
+        code, size = code_point(data, position)
+        if code >= symbols.shape[0] or symbols[code] == 0:
+            return False
+        position += size
+    return True
+
+
+@kernel
+def _count_marks(data, first, last):  # noqa: ANN001, ANN202
+    """(number signs, ellipses: "..." without overlap and "…")."""
+    hashes, ellipses, dots = 0, 0, 0
+    for position in range(first, last):
+        byte = data[position]
+        if byte == 46:
+            dots += 1
+            if dots == 3:
+                ellipses += 1
+                dots = 0
+            continue
+        dots = 0
+        hashes += byte == 35
+        if byte == 0xE2 and data[position + 1] == 0x80 and data[position + 2] == 0xA6:
+            ellipses += 1
+    return hashes, ellipses
+
+
+@kernel
+def _count_lines(data, lines, text):  # noqa: ANN001, ANN202
+    """(lines that start with a bullet, lines that end in an ellipsis), white space around them aside."""
+    bullets, ellipses = 0, 0
+    for row in range(lines.bounds[text], lines.bounds[text + 1]):
+        start, size = lines.trim_start[row], lines.trim_size[row]
+        if size == 0:
+            continue
+        end = start + size
+        bullets += data[start] == 45 or (size > 2 and data[start] == 0xE2 and data[start + 1] == 0x80 and data[start + 2] == 0xA2)
+        if size > 2:
+            dots = data[end - 1] == 46 and data[end - 2] == 46 and data[end - 3] == 46
+            ellipses += dots or (data[end - 3] == 0xE2 and data[end - 2] == 0x80 and data[end - 1] == 0xA6)
+    return bullets, ellipses
+
+
+@kernel
+def _count_words(data, words, text, symbols, stop_words, seen):  # noqa: ANN001, ANN202, PLR0913
+    """(words that are more than symbols, their code points, words with a letter, distinct stop words)."""
+    plain, chars, alphabetic, stops = 0, 0, 0, 0
+    seen[:] = 0
+    for row in range(words.bounds[text], words.bounds[text + 1]):
+        letters = (words.flags[row] & ALPHA) != 0  # no letter is among the symbols
+        alphabetic += letters
+        start, size = words.start[row], words.size[row]
+        if letters or not _only_symbols(data, start, start + size, symbols):
+            plain += 1
+            chars += words.chars[row]
+        found = _find_in_list(data, start, size, words.hash[row], stop_words)
+        if found >= 0 and seen[found] == 0:
+            seen[found] = 1
+            stops += 1
+    return plain, chars, alphabetic, stops
+
+
+@kernel
+def quality_measures(texts, words, lines, symbols, stop_words, out):  # noqa: ANN001, ANN201, PLR0913
+    """Fill ``out`` (8, N); NaN where a text is null or a quotient has nothing to divide by."""
+    data = texts.data
+    seen = np.zeros(stop_words.start.shape[0] + 1, np.uint8)
+    for text in range(texts.offsets.shape[0] - 1):
+        if not texts.valid[text]:
+            out[:, text] = np.nan
+            continue
+        plain, chars, alphabetic, stops = _count_words(data, words, text, symbols, stop_words, seen)
+        hashes, ellipses = _count_marks(data, texts.offsets[text], texts.offsets[text + 1])
+        bullets, ends = _count_lines(data, lines, text)
+        num_words = words.bounds[text + 1] - words.bounds[text]
+        num_lines = lines.bounds[text + 1] - lines.bounds[text]
+        out[0, text] = plain
+        out[1, text] = chars / plain
+        out[2, text] = hashes / num_words
+        out[3, text] = ellipses / num_words
+        out[4, text] = bullets / num_lines
+        out[5, text] = ends / num_lines
+        out[6, text] = alphabetic / num_words
+        out[7, text] = stops
+
+
+def quality(found: Segments, rule: WordRule, stop_words: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """The measures of N texts, float64 (8, N); see ``MEASURES``."""
+    words: Words = found.words(rule)
+    lines: Spans = found.spans("splitlines")
+    out = np.empty((MEASURES, words.bounds.size - 1))
+    quality_measures(found.texts, words, lines, membership(SYMBOLS), word_list(stop_words), out)
+    return out
+
+
+def warm() -> None:
+    """Compile the kernels of this module."""
+    texts: TextBuffers = text_buffers(pa.array(["- the #1 of …", None], pa.large_string()))
+    quality(Segments(texts), "split", ("the",))

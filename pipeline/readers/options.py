@@ -1,0 +1,124 @@
+"""What a recipe says of a source: where it lies, in which format, and which fields become which columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+import pyarrow as pa
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipeline.documents import SCHEMA
+from pipeline.readers.codecs import encoding_of
+from pipeline.value import Strings, Value
+
+
+def _as_pairs(value: object) -> object:
+    if isinstance(value, Mapping):
+        return tuple(value.items())
+    if isinstance(value, list | tuple):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    return value
+
+
+Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_as_pairs)]
+"""A mapping of names to names, kept as pairs so that it hashes."""
+
+Format = Literal["warc", "wet", "jsonl", "parquet", "text"]
+ExtraType = Literal["string", "int", "float", "bool"]
+
+IDENTITY = ("id", "text", "url", "date", "license")
+"""Fields taken under their own names where ``columns`` is empty; so are ``label`` and ``language`` (or ``lang``)."""
+
+_NOT_TARGETS = ("origin", "record_id")
+_ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+
+
+class Read(Value):
+    """A source of documents.
+
+    paths: files, folders (every file in them), globs or object-store URIs, relative to the recipe. paths_from: a file
+    that lists more of them, one a line. source: the name that enters ids and reports; default the step's.
+
+    columns (JSONL, Parquet): target column to field, dotted for nested ones, as in ``{text: content, url: meta.url}``.
+    ``text``, ``url``, ``date``, ``license`` and ``source`` fill the fixed columns, ``id`` the record's own key, any
+    other target becomes a further column. Where empty, ``id``, ``text``, ``url``, ``date``, ``license``, ``label`` and
+    ``language`` (else ``lang``) are taken from fields of those names, where there are such. column_types: how further
+    columns of JSONL are stored, default string (what is no string is kept as JSON text). Those of Parquet keep their
+    type.
+
+    documents, encoding (text): what is one document; how it is encoded (a WHATWG label, default: told from the bytes of
+    each document). encoding does not apply to JSONL, which is UTF-8.
+
+    split_bytes: plain JSONL, plain text by lines and Parquet are cut into shards of about this size. group_bytes: small
+    files are put together up to this size; default 1/32 of the source, at most 64 MiB, so that a few files stay one
+    shard each. max_document_bytes: larger texts are quarantined. html_types (WARC): content types that are documents.
+    """
+
+    format: Format
+    paths: Strings = ()
+    paths_from: str | None = None
+    source: str | None = None
+    columns: Pairs = ()
+    column_types: Annotated[tuple[tuple[str, ExtraType], ...], BeforeValidator(_as_pairs)] = ()
+    documents: Literal["file", "line", "paragraph"] = "file"
+    encoding: str | None = None
+    split_bytes: int = Field(default=256 << 20, ge=1)
+    group_bytes: int | None = Field(default=None, ge=0)
+    max_document_bytes: int = Field(default=50_000_000, ge=1)
+    html_types: Strings = ("text/html", "application/xhtml+xml")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.paths and self.paths_from is None:
+            msg = "needs paths or paths_from: nothing says where the documents are"
+            raise ValueError(msg)
+        if self.format not in ("jsonl", "parquet") and (self.columns or self.column_types):
+            msg = f"columns are for jsonl and parquet; a {self.format} source has none"
+            raise ValueError(msg)
+        targets = [target for target, _ in self.columns]
+        for target in targets:
+            if targets.count(target) > 1 or target in _NOT_TARGETS or not target:
+                msg = f"column {target!r} cannot be a target (given twice, empty, or filled by the reader itself)"
+                raise ValueError(msg)
+        stray = [target for target, _ in self.column_types if target not in targets or target in (*IDENTITY, "source")]
+        if stray or (self.column_types and self.format != "jsonl"):
+            msg = f"column_types are for further columns of a jsonl source that columns names, got {stray or self.format}"
+            raise ValueError(msg)
+        self._check_encoding()
+        return self
+
+    def _check_encoding(self) -> None:
+        if self.format != "text" and (self.encoding is not None or self.documents != "file"):
+            msg = f"documents and encoding are for text; a {self.format} source has one form"
+            raise ValueError(msg)
+        encoding = encoding_of(self.encoding)
+        if self.encoding is not None and encoding is None:
+            msg = f"encoding {self.encoding!r} is no label of the WHATWG Encoding Standard; utf-8, gb18030, big5 are some"
+            raise ValueError(msg)
+        if self.documents != "file" and encoding in ("utf-16le", "utf-16be"):
+            msg = f"text in {self.encoding} cannot be cut into lines by bytes; use documents: file, or convert it"
+            raise ValueError(msg)
+
+    @property
+    def fields(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Target column -> dotted fields to try, the first that is there."""
+        if not self.columns:
+            return (*((name, (name,)) for name in IDENTITY), ("label", ("label",)), ("language", ("language", "lang")))
+        named = tuple((target, (path,)) for target, path in self.columns)
+        return named if any(target == "text" for target, _ in named) else (("text", ("text",)), *named)
+
+    @property
+    def text_field(self) -> str:
+        """The field that holds the text."""
+        return dict(self.fields)["text"][0]
+
+    @property
+    def further(self) -> tuple[pa.Field, ...]:
+        """The columns of a JSONL source beyond the fixed ones."""
+        types = dict(self.column_types)
+        fixed = {*SCHEMA.names}
+        targets = [target for target, _ in self.fields if target not in fixed]
+        extra = [pa.field(target, _ARROW[types.get(target, "string")]) for target in targets]
+        has_id = any(target == "id" for target, _ in self.fields)
+        return (*extra, pa.field("record_id", pa.string())) if has_id else tuple(extra)

@@ -1,0 +1,138 @@
+"""The funnel: documents, bytes and tokens into and out of every operator of every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.ledger import Count, Ledger, merge_counts
+from pipeline.report.account import Account, StepAccount
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A number of tokens; an estimate unless it was counted."""
+
+    number: int
+    exact: bool
+
+    def __str__(self) -> str:
+        return f"{'' if self.exact else '~'}{self.number:,}"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Documents, bytes and tokens at one point of the way; tokens None where they mean nothing (HTML) or nobody counts."""
+
+    docs: int
+    bytes: int
+    tokens: Tokens | None
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One operator of one step, or a whole step that is no chain of operators."""
+
+    step: str
+    operator: str
+    into: Amount
+    out: Amount
+    reasons: tuple[tuple[str, Count], ...]
+    """Why documents left here, most frequent first."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TokenRates:
+    """Tokens per byte of text, by language, as the tokenizing step counted them."""
+
+    overall: float
+    by_language: Mapping[str, float]
+
+    def estimate(self, counts: Mapping[str, Count]) -> int:
+        """Tokens in texts of these bytes by language."""
+        return round(sum(c.bytes * self.by_language.get(name, self.overall) for name, c in counts.items()))
+
+
+def token_rates(account: Account) -> TokenRates | None:
+    """Rates of the first step that tokenized something; None where none has."""
+    for step in account.steps:
+        ledger = step.ledger
+        if step.dataset.kind == "tokens" and ledger.kept.tokens and ledger.kept.bytes:
+            languages: dict[str, Count] = {}
+            for key, counted in ledger.group_kept.items():
+                merge_counts(languages, {key.rpartition("|")[2]: counted})
+            rates = {name: c.tokens / c.bytes for name, c in languages.items() if c.tokens and c.bytes}
+            return TokenRates(ledger.kept.tokens / ledger.kept.bytes, rates)
+    return None
+
+
+def funnel(account: Account) -> list[FunnelRow]:
+    """Rows in the order of the recipe. Only steps through which documents go."""
+    rates = token_rates(account)
+    return [row for step in account.steps if step.ledger.into.docs for row in _rows(account, step, rates)]
+
+
+def _rows(account: Account, step: StepAccount, rates: TokenRates | None) -> Iterator[FunnelRow]:
+    ledger = step.ledger
+    if not ledger.flows or not any(flow.into for flow in ledger.flows):
+        yield FunnelRow(
+            step.name, step.verb, _amount(_languages(ledger, "into"), rates, raw=account.is_raw(step, 0)),
+            _amount(_languages(ledger, "kept"), rates, raw=account.is_raw(step, None)),
+            _reasons(ledger, None), step.cpu_s,
+        )
+        return
+    last = len(ledger.flows) - 1
+    for position, flow in enumerate(ledger.flows):
+        raw_out = account.is_raw(step, position + 1 if position < last else None)
+        yield FunnelRow(
+            step.name, flow.operator, _amount(flow.into, rates, raw=account.is_raw(step, position)),
+            _amount(flow.out, rates, raw=raw_out), _reasons(ledger, flow.operator, rest=position == last), flow.seconds,
+        )
+
+
+def _languages(ledger: Ledger, side: str) -> dict[str, Count]:
+    """What came in or was kept, by language; in one piece where the step does not tell languages apart."""
+    whole, groups = (ledger.into, ledger.group_into) if side == "into" else (ledger.kept, ledger.group_kept)
+    found: dict[str, Count] = {}
+    for key, counted in groups.items():
+        merge_counts(found, {key.rpartition("|")[2]: counted})
+    same = sum(c.docs for c in found.values()) == whole.docs and sum(c.bytes for c in found.values()) == whole.bytes
+    if not same:
+        return {"und": whole}
+    if whole.tokens and not sum(c.tokens for c in found.values()):
+        return {"und": whole}
+    return found
+
+
+def _amount(counts: Mapping[str, Count], rates: TokenRates | None, *, raw: bool) -> Amount:
+    whole = Count()
+    for counted in counts.values():
+        whole.merge(counted)
+    tokens = None
+    if whole.tokens:
+        tokens = Tokens(whole.tokens, exact=True)
+    elif rates is not None and not raw:
+        tokens = Tokens(rates.estimate(counts), exact=False)
+    return Amount(whole.docs, whole.bytes, tokens)
+
+
+def _reasons(ledger: Ledger, operator: str | None, *, rest: bool = False) -> tuple[tuple[str, Count], ...]:
+    """Why documents left at an operator (None: in the whole step).
+
+    rest: also those of no operator in the flows, such as duplicates, so that nothing goes unsaid.
+    """
+    found: dict[str, Count] = {}
+    known = {flow.operator for flow in ledger.flows}
+    for key, counted in ledger.dropped.items():
+        owner, _, reason = key.partition(":")
+        if operator is None or owner == operator:
+            found[reason or key] = counted
+        elif rest and owner not in known:
+            found[key] = counted
+    if operator is None or rest:
+        found |= {f"{kind} duplicate": counted for kind, counted in ledger.duplicates.items()}
+    for owner, counted in ledger.quarantined.items():
+        if operator is None or owner == operator or (rest and owner not in known):
+            found["quarantined" if owner == operator else f"quarantined by {owner}"] = counted
+    return tuple(sorted(((name, c) for name, c in found.items() if c.docs), key=lambda item: (-item[1].docs, item[0])))

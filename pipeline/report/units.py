@@ -1,0 +1,44 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+_STEP = 1000.0
+
+
+def count(number: int | None) -> str:
+    """``1,234,567``; ``-`` where it is unknown."""
+    return "-" if number is None else f"{number:,}"
+
+
+def size(num_bytes: int | None) -> str:
+    """``1.23 MB`` (decimal); ``-`` where it is unknown."""
+    if num_bytes is None:
+        return "-"
+    value = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < _STEP:
+            return f"{num_bytes} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= _STEP
+    return f"{value:,.2f} TB"
+
+
+def share(part: int, whole: int) -> str:
+    """``12.3 %``; ``-`` of nothing."""
+    return "-" if not whole else f"{100 * part / whole:.1f} %"
+
+
+def seconds(value: float) -> str:
+    """``850 ms``, ``12.3 s``, ``4:05 min``, ``3:20 h``."""
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    if value < 100:  # noqa: PLR2004  # three digits before minutes read better
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"  # noqa: PLR2004
+
+
+def number(value: float) -> str:
+    """Four significant digits, without exponents for everyday numbers."""
+    if value == int(value) and abs(value) < 1e6:  # noqa: PLR2004  # beyond, the digits are noise
+        return f"{int(value):,}"
+    return f"{value:.4g}"

@@ -1,0 +1,154 @@
+"""The way of one document through a run: what every step made of it, and where its tokens lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.documents import DROPPED_SCHEMA, QUARANTINE_SCHEMA, SCHEMA
+from pipeline.lookup import rows_with_id, starts_with
+from pipeline.report.account import Account, StepAccount
+from pipeline.report.duplicates import REMOVED
+from pipeline.report.reading import files
+
+Outcome = Literal["kept", "dropped", "duplicate", "quarantined", "tokenized", "waiting", "missing"]
+
+TOKEN_ROWS = "docs.parquet"
+_FIXED = {*SCHEMA.names, *DROPPED_SCHEMA.names, *QUARANTINE_SCHEMA.names}
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What a step made of one row. ``rows``: how many rows of the same id it made the same of."""
+
+    step: str
+    verb: str
+    outcome: Outcome
+    shard: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """``operator``, ``reason``, ``value``, ``threshold``; ``error``; ``kind``, ``of``, ``of_url``, ``estimate``,
+    ``cluster_size``; ``file``, ``start``, ``num_tokens``; as the outcome has it. ``measures`` where there are some."""
+    rows: int = 1
+
+
+def follow(account: Account, identity: bytes) -> list[Fate]:
+    """Every step's verdict on the rows with this id, in the order of the steps."""
+    walk = _Walk(account, identity)
+    steps = {step.name: step for step in account.steps}
+    fates: list[Fate] = []
+    for name in account.run.nodes:
+        if name in steps:
+            fates.extend(walk.through(steps[name]))
+    return fates
+
+
+def about(account: Account, identity: bytes) -> dict[str, Any]:
+    """What is known of a document itself: url, source, date, origin; from the first row of it that was written."""
+    for step in account.steps:
+        for _, row in _written(step, identity):
+            return {name: row.get(name) for name in ("url", "source", "date", "origin")}
+    return {}
+
+
+class _Walk:
+    """Goes through the steps; remembers how many rows of the id each one holds."""
+
+    def __init__(self, account: Account, identity: bytes) -> None:
+        self._account = account
+        self._identity = identity
+        self._held: dict[str, int] = {}
+
+    def through(self, step: StepAccount) -> list[Fate]:
+        into = self._held.get(step.source, 0) if step.source else None
+        if into == 0:
+            return []
+        kind = step.dataset.kind
+        if kind == "source":
+            fates = self._read(step)
+        elif kind == "documents":
+            fates = [*self._kept_rows(step), *self._gone(step)]
+        elif kind == "selection":
+            fates = self._selected(step, into or 0)
+        elif kind == "tokens":
+            fates = [*self._tokens(step), *self._gone(step)]
+        else:
+            return []
+        found = sum(fate.rows for fate in fates)
+        if into is not None and found < into:
+            outcome: Outcome = "missing" if step.dataset.complete else "waiting"
+            fates.append(Fate(step.name, step.verb, outcome, rows=into - found))
+        self._held[step.name] = sum(fate.rows for fate in fates if fate.outcome in ("kept", "tokenized"))
+        return fates
+
+    def _read(self, step: StepAccount) -> list[Fate]:
+        """What a source let through is known from the rows of the step behind it, else the source is read again."""
+        gone = list(self._gone(step))
+        behind = [one for one in self._account.steps if one.source == step.name and one.dataset.kind == "documents"]
+        counts = [sum(1 for _ in _written(one, self._identity)) for one in behind]
+        if any(one.dataset.complete for one in behind) or any(counts):
+            held = max(counts)
+        else:
+            digits = self._identity.hex()
+            held = sum(int(np.count_nonzero(starts_with(docs["id"], digits))) for docs in step.dataset.documents())
+        kept = [Fate(step.name, step.verb, "kept", rows=held)] if held else []
+        return [*kept, *gone]
+
+    def _kept_rows(self, step: StepAccount) -> Iterator[Fate]:
+        for shard, file in files(step.dataset, "shards", ".parquet"):
+            for _, row in rows_with_id(step.dataset, file.name, self._identity):
+                yield Fate(step.name, step.verb, "kept", shard, {"measures": _measures(row)})
+
+    def _gone(self, step: StepAccount) -> Iterator[Fate]:
+        for shard, file in files(step.dataset, "dropped", ".parquet"):
+            for _, row in rows_with_id(step.dataset, file.name, self._identity):
+                facts = {name: row[name] for name in ("operator", "reason", "value", "threshold")}
+                yield Fate(step.name, step.verb, "dropped", shard, {**facts, "measures": _measures(row)})
+        for shard, file in files(step.dataset, "quarantine", ".parquet"):
+            for _, row in rows_with_id(step.dataset, file.name, self._identity):
+                yield Fate(step.name, step.verb, "quarantined", shard, {name: row[name] for name in ("operator", "error")})
+
+    def _selected(self, step: StepAccount, into: int) -> list[Fate]:
+        fates = list(self._gone(step))
+        for shard, file in files(step.dataset, "shards", REMOVED):
+            for _, row in rows_with_id(step.dataset, file.name, self._identity):
+                facts = {"kind": row["kind"], "of": row["rep_id"].hex(), "of_url": self._url(step, row["rep_id"]),
+                         "estimate": row["estimate"], "cluster_size": row["cluster_size"]}
+                fates.append(Fate(step.name, step.verb, "duplicate", shard, facts))
+        left = into - len(fates)
+        if left > 0 and step.dataset.complete:
+            fates.insert(0, Fate(step.name, step.verb, "kept", rows=left))
+        return fates
+
+    def _url(self, step: StepAccount, identity: bytes) -> str | None:
+        """URL of another document of the same input."""
+        names = [step.source]
+        while names[-1] is not None:
+            names.append(next((one.source for one in self._account.steps if one.name == names[-1]), None))
+        for one in self._account.steps:
+            if one.name in names:
+                for _, row in _written(one, identity):
+                    return row["url"]
+        return None
+
+    def _tokens(self, step: StepAccount) -> Iterator[Fate]:
+        for shard, file in files(step.dataset, "shards", TOKEN_ROWS):
+            payload = next((o.name for o in step.dataset.commits[shard].outputs if o.suffix == ".bin"), None)
+            for _, row in rows_with_id(step.dataset, file.name, self._identity):
+                facts = {"file": payload, "start": row["start"], "num_tokens": row["num_tokens"]}
+                yield Fate(step.name, step.verb, "tokenized", shard, facts)
+
+
+def _written(step: StepAccount, identity: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of an id in a step's kept, dropped and quarantined files."""
+    folders = ("shards", "dropped", "quarantine") if step.dataset.kind == "documents" else ("dropped", "quarantine")
+    for folder in folders:
+        for _, file in files(step.dataset, folder, ".parquet"):
+            yield from rows_with_id(step.dataset, file.name, identity)
+
+
+def _measures(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in _FIXED and value is not None}
+

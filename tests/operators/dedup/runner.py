@@ -1,0 +1,135 @@
+"""Runs the nodes of a dedup step over local files, without an engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from operators.dedup.step import Dedup
+from pipeline.documents import ID_TYPE
+from pipeline.work import Result, Shard, ShardWork, StreamWork, Task
+
+
+@dataclass
+class LocalShard:
+    """A committed shard, or documents in memory."""
+
+    index: int
+    tables: Sequence[pa.Table] = ()
+    files: dict[str, Path] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def documents(self) -> Iterator[pa.Table]:
+        yield from self.tables
+
+    def rows(self) -> Iterator[tuple[int, pa.Table]]:
+        raise NotImplementedError
+
+    def file(self, suffix: str) -> Path:
+        return self.files[suffix]
+
+
+@dataclass
+class Outcome:
+    """What a run left."""
+
+    shards: dict[str, list[LocalShard]]
+    results: dict[str, list[Result]]
+    step: str
+
+    def keep(self, shard: int) -> list[bool]:
+        with pa.ipc.open_file(self.shards[self.step][shard].file(".keep")) as reader:
+            return reader.read_all()["keep"].to_pylist()
+
+    def removed(self) -> list[dict[str, Any]]:
+        return [
+            {"shard": shard.index, **row}
+            for shard in self.shards[self.step]
+            for row in pq.read_table(shard.file(".removed.parquet")).to_pylist()
+        ]
+
+    def sizes(self) -> dict[tuple[int, int], int]:
+        return {
+            (shard.index, row["row"]): row["cluster_size"]
+            for shard in self.shards[self.step]
+            for row in pq.read_table(shard.file(".clusters.parquet")).to_pylist()
+        }
+
+    def kept(self) -> list[tuple[bytes, str | None]]:
+        """Id and text of what stays, sorted."""
+        pairs = []
+        for shard in self.shards["docs"]:
+            docs = pa.concat_tables(shard.tables)
+            keep = self.keep(shard.index)
+            assert len(keep) == docs.num_rows
+            rows = zip(docs["id"].to_pylist(), docs["text"].to_pylist(), keep, strict=True)
+            pairs += [(key, text) for key, text, stays in rows if stays]
+        return sorted(pairs, key=str)
+
+    def hashes(self) -> dict[str, str]:
+        return {
+            f"{name}/{shard.index}{suffix}": hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, shards in self.shards.items()
+            for shard in shards
+            for suffix, path in shard.files.items()
+        }
+
+
+def documents(
+    texts: Sequence[str | None],
+    *,
+    ids: Sequence[bytes] | None = None,
+    dates: Sequence[str | None] | None = None,
+    sources: Sequence[str] | None = None,
+) -> pa.Table:
+    """A table of documents; ids are by position unless given."""
+    columns = {
+        "id": pa.array(ids or [hashlib.md5(b"%d" % k).digest() for k in range(len(texts))], ID_TYPE),
+        "text": pa.array(texts, pa.large_string()),
+        "source": pa.array(sources or ["web"] * len(texts), pa.string()),
+    }
+    if dates is not None:
+        columns["date"] = pa.array(dates, pa.string())
+    return pa.table(columns)
+
+
+def run(dedup: Dedup, shards: Sequence[Sequence[pa.Table]], folder: Path, step: str = "unique") -> Outcome:
+    """Run every node of the step over shards, each a list of batches."""
+    done: dict[str, list[LocalShard]] = {"docs": [LocalShard(k, tables) for k, tables in enumerate(shards)]}
+    results: dict[str, list[Result]] = {}
+    for node in dedup.nodes(step, "docs", 0):
+        inputs = {role: done[name] for role, name in node.inputs.items()}
+        plans = node.work.tasks({role: len(found) for role, found in inputs.items()})
+        assert [plan.index for plan in plans] == list(range(len(plans)))
+        done[node.name], results[node.name] = [], []
+        for plan in plans:
+            scratch = folder / node.name / str(plan.index)
+            scratch.mkdir(parents=True)
+            given: dict[str, Sequence[Shard]] = {
+                role: inputs[role] if needs is None else [inputs[role][k] for k in needs] for role, needs in plan.needs.items()
+            }
+            result = _run(node.work, Task(node.name, plan.index, given, scratch))
+            result.ledger.check(node.name)
+            files = {output.suffix: output.path for output in result.outputs}
+            done[node.name].append(LocalShard(plan.index, files=files, facts=result.facts))
+            results[node.name].append(result)
+    return Outcome(done, results, step)
+
+
+def _run(work: object, task: Task) -> Result:
+    match work:
+        case StreamWork():
+            sink = work.open(task)
+            for docs in task.inputs["documents"][0].documents():
+                assert sink.add(docs) is docs
+            return sink.close()
+        case ShardWork():
+            return work.run(task)
+        case _:
+            raise TypeError(work)

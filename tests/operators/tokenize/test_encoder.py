@@ -1,0 +1,196 @@
+"""Encoder: the reference's ids, whatever the engine, and no special token out of a text."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from token_fakes import TEXTS, numbered
+from tokenizers import Tokenizer
+
+from operators.tokenize import encoder as encoder_module
+from operators.tokenize.encoder import Encoder, EngineName
+from operators.tokenize.engines import Ids, Offsets, Reference
+from pipeline.errors import UserError
+
+SPECIALS = ("<|endoftext|>", "<|pad|>", "<|fim_1|>")
+PIECES = st.one_of(st.text(max_size=12), st.sampled_from([*SPECIALS, *TEXTS, " ", "\n", "\0", "中", "'s", "\U0001f600"]))
+BATCHES = st.lists(st.lists(PIECES, max_size=6).map("".join), max_size=6)
+
+
+def column(texts: list[str]) -> pa.LargeStringArray:
+    return pa.array(texts, pa.large_string())
+
+
+def rows(ids: Ids, offsets: Offsets) -> list[list[int]]:
+    return [ids[start:end].tolist() for start, end in pairwise(offsets)]
+
+
+def reference(path: Path, texts: list[str]) -> list[list[int]]:
+    """Each document alone, with the library's own way to take special tokens as text."""
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True
+    return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+@pytest.fixture(params=["tokenizers", "auto", "gigatoken", "fastokens"], scope="session")
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    if request.param in ("gigatoken", "fastokens") and importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+@settings(deadline=None)
+@given(texts=BATCHES)
+def test_equals_each_document_encoded_alone(tokenizer_path: Path, engine: EngineName, texts: list[str]) -> None:
+    encoder = Encoder.load(tokenizer_path, engine)
+    ids, offsets = encoder.encode(column(texts))
+    assert ids.dtype == np.uint16
+    assert offsets.dtype == np.int64
+    assert rows(ids, offsets) == reference(tokenizer_path, texts)
+
+
+@settings(deadline=None)
+@given(texts=BATCHES)
+def test_decoding_gives_the_text_back(tokenizer_path: Path, engine: EngineName, texts: list[str]) -> None:
+    encoded = rows(*Encoder.load(tokenizer_path, engine).encode(column(texts)))
+    assert Tokenizer.from_file(str(tokenizer_path)).decode_batch(encoded, skip_special_tokens=False) == texts
+
+
+@settings(deadline=None)
+@given(before=st.text(max_size=9), special=st.sampled_from(SPECIALS), after=st.text(max_size=9))
+def test_no_text_gives_a_special_token(
+    tokenizer_path: Path, engine: EngineName, before: str, special: str, after: str
+) -> None:
+    encoder = Encoder.load(tokenizer_path, engine)
+    assert encoder.special_tokens == {"<|endoftext|>": 0, "<|pad|>": 1, "<|fim_1|>": 2}
+    ids, _ = encoder.encode(column([special, before + special + after, special * 3]))
+    assert not set(ids.tolist()) & {0, 1, 2}
+
+
+def test_slices_are_encoded_as_they_stand(tokenizer_path: Path, engine: EngineName) -> None:
+    encoder = Encoder.load(tokenizer_path, engine)
+    ids, offsets = encoder.encode(column(list(TEXTS)).slice(2, 3))
+    assert rows(ids, offsets) == reference(tokenizer_path, list(TEXTS[2:5]))
+    assert rows(*encoder.encode(column([]))) == []
+
+
+def test_many_slices_of_a_large_column(tokenizer_path: Path, engine: EngineName) -> None:
+    texts = [TEXTS[k % 6] * (1 + 97 * k % 211) for k in range(120)]  # 1.3 MB: two slices, and rows of all sizes
+    encoded = rows(*Encoder.load(tokenizer_path, engine).encode(column(texts)))
+    assert [len(ids) for ids in encoded[:40]] == [len(ids) for ids in reference(tokenizer_path, texts[:40])]
+    assert encoded[-3:] == reference(tokenizer_path, texts[-3:])
+
+
+def test_nulls_are_refused(tokenizer_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 nulls of 2"):
+        Encoder.load(tokenizer_path).encode(pa.array(["a", None], pa.large_string()))
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(65_499, np.uint16), (65_500, np.uint32)])
+def test_width_follows_the_vocabulary(tmp_path: Path, size: int, dtype: type) -> None:
+    encoder = Encoder.load(numbered(tmp_path / "tokenizer.json", size), "tokenizers")
+    top = size - 2
+    ids, _ = encoder.encode(column([f"w1 w{top} w3"]))
+    assert encoder.vocab_size == size
+    assert ids.dtype == dtype
+    assert ids.tolist() == [1, top, 3]
+
+
+def test_an_unknown_token_is_named_with_those_there_are(tokenizer_path: Path) -> None:
+    encoder = Encoder.load(tokenizer_path)
+    assert encoder.token_id("<|pad|>") == 1
+    with pytest.raises(UserError, match=r"</s>.*<\|endoftext\|>"):
+        encoder.token_id("</s>")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe"])
+def test_what_is_no_tokenizer_is_the_users_mistake(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"tokenizer\.json"):
+        Encoder.load(path)
+
+
+def test_cutting_and_padding_of_a_file_are_ignored(tmp_path: Path, tokenizer_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=9)
+    tokenizer.save(str(tmp_path / "t.json"))
+    texts = list(TEXTS)
+    assert rows(*Encoder.load(tmp_path / "t.json").encode(column(texts))) == reference(tokenizer_path, texts)
+
+
+def test_added_tokens_that_are_not_special_stay_vocabulary(
+    tmp_path: Path, tokenizer_path: Path, engine: EngineName
+) -> None:
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    tokenizer.add_tokens(["river", "\t\t"])
+    tokenizer.save(str(tmp_path / "t.json"))
+    encoder = Encoder.load(tmp_path / "t.json", "auto" if engine == "gigatoken" else engine)
+    encoded = rows(*encoder.encode(column(list(TEXTS))))
+    assert encoded == reference(tmp_path / "t.json", list(TEXTS))
+    assert tokenizer.token_to_id("river") in encoded[0]
+
+
+class Off(Reference):
+    """Wrong by one token wherever a text holds its mark."""
+
+    name = "off"
+    mark = ""
+
+    def encode(self, column: pa.LargeStringArray) -> tuple[Ids, Offsets]:
+        ids, offsets = super().encode(column)
+        if any(self.mark in text for text in column.to_pylist()):
+            ids = ids.copy()
+            ids[-1] += 1
+        return ids, offsets
+
+
+class OffOnHan(Off):
+    name = "off on Han"
+    mark = "今天"
+
+
+class OffOnRealText(Off):
+    name = "off on real text"
+    mark = "The river rose"
+
+
+class Refuses(Reference):
+    name = "refuses"
+
+    def __init__(self, tokenizer_json: str) -> None:
+        msg = f"unknown model {json.loads(tokenizer_json)['model']['type']}"
+        raise RuntimeError(msg)
+
+
+class Exact(Reference):
+    name = "exact"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "at_first", "then"),
+    [
+        ((Exact, OffOnHan), "exact", "exact"),
+        ((OffOnHan, Exact), "exact", "exact"),
+        ((Refuses, OffOnHan), "tokenizers", "tokenizers"),
+        ((OffOnRealText,), "off on real text", "tokenizers"),
+    ],
+)
+def test_only_an_engine_that_agrees_is_used(
+    monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path, candidates: tuple[type, ...], at_first: str, then: str
+) -> None:
+    monkeypatch.setattr(encoder_module, "FASTEST_FIRST", candidates)
+    encoder = Encoder(tokenizer_path.read_text(encoding="utf-8"))
+    assert encoder.engine == at_first
+    assert rows(*encoder.encode(column(list(TEXTS)))) == reference(tokenizer_path, list(TEXTS))
+    assert encoder.engine == then

@@ -1,0 +1,94 @@
+"""``pretrain`` in a recipe: its node, its fingerprint, and a whole run without Ray."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.errors import UserError
+from pipeline.fingerprint import digest
+from pipeline.pretrain.config import PRESETS
+from pipeline.pretrain.work import Pretrain
+from pipeline.work import Task
+from tests.pipeline.pretrain.conftest import EOS, VOCABULARY, document_id, sentences, write_shard
+
+
+@dataclass
+class CommittedShard:
+    index: int
+    stem: Path
+    facts: dict[str, Any]
+
+    def file(self, suffix: str) -> Path:
+        return Path(f"{self.stem}{suffix}")
+
+
+def committed(folder: Path, counts: tuple[int, ...], **facts: object) -> list[CommittedShard]:
+    shards, first = [], 0
+    for index, count in enumerate(counts):
+        ids = [document_id(first + k) for k in range(count)]
+        write_shard(folder / str(index), sentences(count, seed=index), ids=ids)
+        known = {"dtype": "uint16", "vocab_size": VOCABULARY, "eos_id": EOS, "tokenizer_sha256": "cd" * 32}
+        shards.append(CommittedShard(index, folder / str(index), {**known, "tokens": 61 * count, "docs": count}))
+        first += count
+    shards[-1].facts.update(facts)
+    return shards
+
+
+def test_how_it_runs_is_not_part_of_what_it_is() -> None:
+    known = digest(Pretrain())
+    same = Pretrain(workers=4, device="cuda", checkpoint_every=7, keep_checkpoints=1, micro_batch_tokens=64)
+    assert digest(same) == known
+    for other in (Pretrain(steps=201), Pretrain(seed=1), Pretrain(batch_size=16), Pretrain(preset="124m")):
+        assert digest(other) != known
+
+
+def test_the_recipes_seed_is_taken_unless_it_names_its_own() -> None:
+    (node,) = Pretrain(steps=3).nodes("model", "tokens", 17)
+    assert (node.name, node.work, dict(node.inputs)) == ("model", Pretrain(steps=3, seed=17), {"documents": "tokens"})
+    (own,) = Pretrain(seed=5).nodes("model", "tokens", 17)
+    assert own.work == Pretrain(seed=5)
+    with pytest.raises(UserError, match="'model': pretrain needs 'from'"):
+        Pretrain().nodes("model", None, 0)
+
+
+def test_one_task_needs_every_shard() -> None:
+    (plan,) = Pretrain().tasks({"documents": 9})
+    assert (plan.index, dict(plan.needs)) == (0, {"documents": None})
+
+
+@pytest.mark.parametrize("wrong", [{"preset": "small"}, {"steps": 0}, {"sequence_lenght": 5}, {"learning_rate": -1.0}])
+def test_mistakes_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Pretrain(**wrong)
+
+
+def test_a_run_commits_the_model_its_curve_and_a_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = PRESETS["tiny"].model_copy(update={"layers": 1, "dim": 32, "ffn_dim": 32})
+    monkeypatch.setattr("pipeline.pretrain.work.PRESETS", {"tiny": tiny})
+    task = Task("model", 0, {"documents": committed(tmp_path, (30, 20))}, tmp_path / "scratch", tmp_path / "home")
+    task.scratch.mkdir()
+    work = Pretrain(sequence_length=16, steps=12, batch_size=4, evaluate_every=6, seed=2)
+    result = work.run(task)
+    assert [output.suffix for output in result.outputs] == [".safetensors", ".config.json", ".metrics.jsonl", ".json"]
+    assert all(output.path.parent == task.scratch for output in result.outputs)
+    lines = [json.loads(line) for line in (task.home / "metrics.jsonl").read_text().splitlines()]
+    assert result.outputs[2].path.read_bytes() == (task.home / "metrics.jsonl").read_bytes()
+    assert result.facts["steps"] == 12
+    assert result.facts["tokens"] == 12 * 64
+    assert result.facts["final_loss"] == [line["loss"] for line in lines if "evaluation" not in line][-1]
+    assert result.facts["bits_per_byte"] == lines[-1]["bits_per_byte"] != result.facts["unigram_bits_per_byte"]
+    assert result.facts["held_out_documents"] >= 1
+    assert json.loads(result.outputs[3].path.read_text()) == result.facts
+    result.ledger.check("model")
+
+
+def test_shards_of_two_tokenizers_are_refused(tmp_path: Path) -> None:
+    shards = committed(tmp_path, (3, 3), vocab_size=64)
+    with pytest.raises(UserError, match="token shard 1 has vocab_size=64, shard 0 48"):
+        Pretrain().job(shards, tmp_path)

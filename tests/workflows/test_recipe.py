@@ -1,0 +1,160 @@
+"""Recipes: every mistake at once, with its line and the nearest name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from operators import GopherQuality
+from pipeline.errors import UserError
+from pipeline.workflow import Expect, Step, Workflow
+from pipeline.works import Apply, ReadWork
+from workflows import load
+from workflows.yaml_marks import parse, scalar
+
+GOOD = """\
+name: small
+seed: 7
+steps:
+  crawl:
+    read: {format: jsonl, paths: ["*.jsonl"]}
+  clean:
+    from: crawl
+    keep_dropped_text: none
+    apply:
+      - language: {keep: [en, no]}
+      - gopher_quality: {min_words: 20, only: {language: [en]}}
+      - gopher_quality: {as: strict, min_words: 100}
+      - scrub_pii
+    expect: {kept: [0.05, 1], languages: [en]}
+  unique:
+    from: clean
+    dedup: {exact: true, minhash: {ngram: 5, bands: 14, rows: 8, threshold: 0.7}}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def mistakes(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> str:
+    with pytest.raises(UserError) as caught:
+        load(write(folder, text), overrides)
+    return str(caught.value)
+
+
+def test_yaml_and_python_build_the_same_value(tmp_path: Path) -> None:
+    flow = load(write(tmp_path, GOOD))
+    assert isinstance(flow, Workflow)
+    assert (flow.name, flow.seed, [step.name for step in flow.steps]) == ("small", 7, ["crawl", "clean", "unique"])
+    clean = flow["clean"]
+    assert isinstance(clean.verb, Apply)
+    assert clean.verb.keep_dropped_text == "none"
+    assert clean.expect == Expect(kept=(0.05, 1.0), languages=("en",))
+    assert clean.verb.operators[1] == GopherQuality(min_words=20, only={"language": ["en"]})
+    assert clean.verb.operators[2] == GopherQuality(min_words=100, as_="strict")
+    assert flow["crawl"].verb.read.source == "crawl"
+    same = Step(name="crawl", verb=ReadWork(read=flow["crawl"].verb.read))
+    assert same == flow["crawl"]
+
+
+def test_no_is_norwegian(tmp_path: Path) -> None:
+    assert load(write(tmp_path, GOOD))["clean"].verb.operators[0].keep == ("en", "no")
+
+
+def test_every_mistake_is_told_at_once_with_line_and_nearest_name(tmp_path: Path) -> None:
+    text = """\
+name: bad
+step: {}
+steps:
+  crawl:
+    read: {format: jsonl, pahts: ["*.jsonl"]}
+  clean:
+    form: crawl
+    apply:
+      - gopher_qualty: {}
+      - gopher_quality: {min_word: 3}
+      - gopher_quality: {as: second, min_words: many}
+  unique:
+    from: claen
+    dedup: {exact: true}
+"""
+    message = mistakes(tmp_path, text)
+    path = tmp_path / "recipe.yaml"
+    for line, name, nearest in [
+        (2, "'step'", "'steps'"), (5, "'pahts'", "'paths'"), (7, "'form'", "'from'"), (9, "'gopher_qualty'", "'gopher_quality'"),
+        (10, "'min_word'", "'min_words'"), (13, "'claen'", "'clean'"),
+    ]:
+        assert re.search(rf"{re.escape(str(path))}:{line}: .*{name}.*{nearest}", message), (line, message)
+    assert re.search(r":11: .*min_words.*integer.*'many'", message)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", r":1: a recipe is a mapping"),
+        ("steps: [", r":1: not YAML"),
+        ("steps:\n  a: {}\n  a: {}\n", r":3: 'a' stands twice, first on line 2"),
+        ("steps:\n  a:\n    from: b\n    dedup: {}\n  b:\n    from: a\n    dedup: {}\n", r"cycle: (a -> b -> a|b -> a -> b)"),
+        ("steps:\n  a:\n    from: a\n    dedup: {}\n", r"cycle: a -> a"),
+        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n    dedup: {}\n", r":2: step 'a' needs exactly one verb, has read, dedup"),
+        ("steps:\n  a:\n    dedup: {}\n", r":2: step 'a' needs `from`"),
+        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  t:\n    from: a\n    tokenize: {tokenizer: {step: a}}\n",
+         r":4: .*must be a step that trains"),
+        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  t:\n    from: a\n    tokenize: {tokenizer: {file: no.json}}\n",
+         r":6: no file at .*no\.json"),
+        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: []\n", r":6: apply: needs a list"),
+        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [{use: 'nowhere.at:All'}]\n",
+         r"cannot import 'nowhere.at:All'"),
+        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [scrub_pii, scrub_pii]\n",
+         r"'scrub_pii' stands twice"),
+        ("steps: {A B: {read: {format: warc, paths: [x]}}}\n", r"match pattern"),
+    ],
+)
+def test_mistakes(tmp_path: Path, text: str, expected: str) -> None:
+    assert re.search(expected, mistakes(tmp_path, text))
+
+
+def test_a_missing_recipe_and_one_that_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no recipe at"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(UserError, match="not UTF-8 at byte 9"):
+        load(tmp_path / "latin.yaml")
+
+
+def test_overrides(tmp_path: Path) -> None:
+    flow = load(write(tmp_path, GOOD), ("clean.gopher_quality.min_words=80", "unique.dedup.minhash.threshold=0.8",
+                                        "clean.strict.max_words=9", "clean.scrub_pii.types=[email]", "seed=3"))
+    assert flow["clean"].verb.operators[1].min_words == 80
+    assert flow["clean"].verb.operators[2].max_words == 9
+    assert flow["clean"].verb.operators[3].types == ("email",)
+    assert flow["unique"].verb.minhash.threshold == 0.8
+    assert flow["unique"].verb.minhash.bands == 14
+    assert flow.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("clean.gopher_quality=3", "names no parameter"), ("nonsense", "write STEP.OPERATOR.PARAM=VALUE"),
+        ("clan.x.y=1", "no step 'clan'; there are: crawl, clean, unique"), ("clean.nope.x=1", "has no 'nope'"),
+        ("clean.gopher_quality.min_word=1", "did you mean 'min_words'"),
+    ],
+)
+def test_wrong_overrides(tmp_path: Path, override: str, expected: str) -> None:
+    assert expected in mistakes(tmp_path, GOOD, (override,))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("no", "no"), ("true", True), ("017", "017"), ("1_000", 1000), ("'5'", "5"), ("null", None),
+     ("[a, 1]", ["a", 1]), ("0.5", 0.5), ("-3", -3), ("1:30", "1:30")],
+)
+def test_scalars(text: str, value: object) -> None:
+    assert scalar(text) == value
+    assert parse(f"key: {text}").data == {"key": value}
