@@ -8,7 +8,6 @@ TORCH ?= torch==2.13.0
 # Ray's usage report and its log of every worker would only talk to the network and the screen.
 export RAY_USAGE_STATS_ENABLED := 0
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO := 0
-export SLUICE_CACHE_DIR ?= $(CURDIR)/.cache
 
 .PHONY: quickstart setup test check bench wheelhouse chaos clean
 
@@ -25,7 +24,7 @@ $(VENV)/bin/python:
 $(STAMP): pyproject.toml $(VENV)/bin/python
 	$(BIN)/pip install -q $(TORCH)
 	$(BIN)/pip install -q -e '.[s3,test,dev]'
-	$(BIN)/python -m operators.kernels.warm
+	$(BIN)/python -c "from operators.kernels.compiled import warm; warm()"
 	touch $@
 
 test: setup  ## the test suite (under 12 minutes on 2 cores)

@@ -32,7 +32,7 @@ import zstandard
 from datasketch import MinHash as Datasketch
 
 from operators.dedup.sketch import Bands, sketch
-from operators.dedup.step import Dedup
+from operators.dedup.verb import Dedup
 from operators.kernels.minhash import minhash, signatures
 from operators.kernels.shingles import shingle_hashes
 from pipeline.documents import ID_TYPE
@@ -41,7 +41,9 @@ from pipeline.work import Result, ShardWork, StreamWork, Task
 NUM_PERM, NGRAM = 112, 5
 ROUNDS = 3
 _BATCH = 2000
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
+)
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -148,9 +150,14 @@ def word_shingles(text: str) -> set[tuple[str, ...]]:
 def quality(name: str) -> None:
     """Print recall by Jaccard and by kind, and the true similarity of what was removed."""
     texts = {record["id"]: record["text"] for record in read(Path(f"{name}_docs.jsonl.zst"))}
-    keys = {hashlib.md5(key.encode()).digest(): key for key in texts}  # noqa: S324  # a name, not a secret
-    docs = pa.table({"id": pa.array(list(keys), ID_TYPE), "text": pa.array(list(texts.values()), pa.large_string()),
-                     "source": pa.array(["x"] * len(texts))})
+    keys = {hashlib.md5(key.encode()).digest(): key for key in texts}  # a name, not a secret
+    docs = pa.table(
+        {
+            "id": pa.array(list(keys), ID_TYPE),
+            "text": pa.array(list(texts.values()), pa.large_string()),
+            "source": pa.array(["x"] * len(texts)),
+        }
+    )
     with TemporaryDirectory() as folder:
         removed = removed_by(Dedup(), docs, Path(folder)).to_pylist()
     gone = {keys[row["id"]]: (keys[row["rep_id"]], row["kind"], row["estimate"]) for row in removed}
@@ -163,8 +170,10 @@ def quality(name: str) -> None:
             similar.append(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
             errors.append(abs(similar[-1] - estimate))
     shares = ", ".join(f"below {below}: {100 * np.mean(np.array(similar) < below):.1f} %" for below in (0.5, 0.65, 0.7))
-    print(f"  true Jaccard of {len(similar)} near removals with the survivor: {shares}; least {min(similar):.3f}; "
-          f"mean error of the estimate {np.mean(errors):.3f}")
+    print(
+        f"  true Jaccard of {len(similar)} near removals with the survivor: {shares}; least {min(similar):.3f}; "
+        f"mean error of the estimate {np.mean(errors):.3f}"
+    )
 
 
 def _recall(name: str, gone: Mapping[str, Any], representative: Mapping[str, str]) -> None:
@@ -195,7 +204,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("path", type=Path, nargs="?", help="a .jsonl.zst with text, for speed")
     parser.add_argument("--share", type=int, default=10, help="datasketch gets every SHAREth document (default 10)")
-    parser.add_argument("--pairs", nargs="*", default=[], help="names of sets with known pairs, for recall and precision")
+    parser.add_argument(
+        "--pairs", nargs="*", default=[], help="names of sets with known pairs, for recall and precision"
+    )
     arguments = parser.parse_args()
     if arguments.path:
         speed(arguments.path, arguments.share)

@@ -36,8 +36,9 @@ def find_ids(run: Run, query: str) -> list[bytes]:
         found = _matching(run, lambda table: starts_with(table["id"], query.lower()))
         if len(found) > 1:
             some = ", ".join(one.hex() for one in sorted(found)[:_NEAREST])
-            msg = f"{len(found)} documents have ids that begin with {query}: {some}{', …' if len(found) > _NEAREST else ''}"
-            raise UserError(f"{msg}; give more digits")
+            more = ", …" if len(found) > _NEAREST else ""
+            msg = f"{len(found)} documents have ids that begin with {query}: {some}{more}; give more digits"
+            raise UserError(msg)
     else:
         found = _matching(run, lambda table: _equal(table, query))
     if not found:
@@ -102,7 +103,10 @@ def _identities(run: Run) -> Iterator[pa.Table]:
 def row_files(dataset: Dataset) -> list[str]:
     """Parquet files of kept, dropped and quarantined rows of a dataset."""
     kept = [file.name for _, file in files(dataset, "shards", ".parquet")] if dataset.kind == "documents" else []
-    return [*kept, *(file.name for folder in ("dropped", "quarantine") for _, file in files(dataset, folder, ".parquet"))]
+    return [
+        *kept,
+        *(file.name for folder in ("dropped", "quarantine") for _, file in files(dataset, folder, ".parquet")),
+    ]
 
 
 def _copied_sources(run: Run) -> set[str]:

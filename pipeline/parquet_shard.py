@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +16,7 @@ ROW_GROUP_ROWS = 4096
 class ParquetShard:
     """A Parquet file of one shard: takes tables of any length, writes groups of ``ROW_GROUP_ROWS`` rows.
 
-    The file is closed only by ``close``; leaving the block on an error closes the handle and deletes the file.
+    Ended by ``close``, or by ``abandon`` where the pass failed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,15 +53,13 @@ class ParquetShard:
             self._writer.close()
             self._writer = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        elif self._writer is not None:
-            self._writer.close()
-            self.path.unlink(missing_ok=True)
+    def abandon(self) -> None:
+        """Close the handle of a file that will not be used; what cannot be written any more is lost with it."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+            self._writer = None
+        self.path.unlink(missing_ok=True)
 
     def _flush(self, *, last: bool) -> None:
         if self._writer is None:

@@ -19,6 +19,7 @@ from pipeline.graph import Graph, NodeState
 from pipeline.ledger import Ledger, total
 from pipeline.progress import Progress
 from pipeline.storage import Storage
+from pipeline.watch import MetricsWatch
 from pipeline.work import StreamWork
 from pipeline.worker import Assignment, TaskSpec, execute
 from pipeline.workflow import Expect
@@ -176,7 +177,8 @@ class Driver:
         assignment = Assignment((TaskSpec(**{**vars(spec), "home": str(home)}),))
         self.progress.note(f"{name}: training in {home}")
         try:
-            finished = Finished(assignment, execute(assignment, self.storage))
+            with MetricsWatch(home / "metrics.jsonl", name, self.progress.note):
+                finished = Finished(assignment, execute(assignment, self.storage))
         except (UserError, RunFailedError):
             raise
         except Exception as error:

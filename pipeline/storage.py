@@ -15,7 +15,8 @@ from pipeline.stores import Folder, ObjectStore, is_uri, local
 
 
 class Storage:
-    """A root under which files are named by relative POSIX paths and, the few with ``write_bytes`` aside, never changed.
+    """A root under which files are named by relative POSIX paths and, the few with ``write_bytes`` aside, left as
+    they are.
 
     root: a folder, or a URI such as ``s3://bucket/prefix``. cache: where copies of remote files go; default a folder
     of this user under the system's temporary folder.
@@ -107,7 +108,8 @@ class ProbeReport:
     @property
     def safe(self) -> bool:
         """True where every promise was kept."""
-        return all(n == 1 for n in self.winners) and not self.foreign and self.read_after_write and self.list_after_write
+        fair = all(n == 1 for n in self.winners)
+        return fair and not self.foreign and self.read_after_write and self.list_after_write
 
     def __str__(self) -> str:
         if self.safe:
@@ -115,7 +117,8 @@ class ProbeReport:
         faults = []
         wrong = [n for n in self.winners if n != 1]
         if wrong:
-            faults.append(f"{len(wrong)} of {len(self.winners)} races of {self.writers} writers had {sorted(set(wrong))} winners")
+            races = f"{len(wrong)} of {len(self.winners)} races of {self.writers} writers"
+            faults.append(f"{races} had {sorted(set(wrong))} winners")
         if self.foreign:
             faults.append(f"{self.foreign} files did not hold what their winner wrote")
         if not self.read_after_write:

@@ -16,7 +16,7 @@ from pipeline.report.reading import files
 
 Outcome = Literal["kept", "dropped", "duplicate", "quarantined", "tokenized", "waiting", "missing"]
 
-TOKEN_ROWS = "docs.parquet"
+TOKENIZED = "docs.parquet"
 _FIXED = {*SCHEMA.names, *DROPPED_SCHEMA.names, *QUARANTINE_SCHEMA.names}
 
 
@@ -108,33 +108,43 @@ class _Walk:
                 yield Fate(step.name, step.verb, "dropped", shard, {**facts, "measures": _measures(row)})
         for shard, file in files(step.dataset, "quarantine", ".parquet"):
             for _, row in rows_with_id(step.dataset, file.name, self._identity):
-                yield Fate(step.name, step.verb, "quarantined", shard, {name: row[name] for name in ("operator", "error")})
+                yield Fate(
+                    step.name, step.verb, "quarantined", shard, {name: row[name] for name in ("operator", "error")}
+                )
 
     def _selected(self, step: StepAccount, into: int) -> list[Fate]:
         fates = list(self._gone(step))
         for shard, file in files(step.dataset, "shards", REMOVED):
             for _, row in rows_with_id(step.dataset, file.name, self._identity):
-                facts = {"kind": row["kind"], "of": row["rep_id"].hex(), "of_url": self._url(step, row["rep_id"]),
-                         "estimate": row["estimate"], "cluster_size": row["cluster_size"]}
+                facts = {
+                    "kind": row["kind"],
+                    "of": row["rep_id"].hex(),
+                    "of_url": self._url(step, row),
+                    "estimate": row["estimate"],
+                    "cluster_size": row["cluster_size"],
+                }
                 fates.append(Fate(step.name, step.verb, "duplicate", shard, facts))
         left = into - len(fates)
         if left > 0 and step.dataset.complete:
             fates.insert(0, Fate(step.name, step.verb, "kept", rows=left))
         return fates
 
-    def _url(self, step: StepAccount, identity: bytes) -> str | None:
-        """URL of another document of the same input."""
-        names = [step.source]
-        while names[-1] is not None:
-            names.append(next((one.source for one in self._account.steps if one.name == names[-1]), None))
-        for one in self._account.steps:
-            if one.name in names:
-                for _, row in _written(one, identity):
+    def _url(self, step: StepAccount, removed: Mapping[str, Any]) -> str | None:
+        """URL of the document that stays, from the documents the step chose among; None where no step copied them."""
+        base = step
+        while base.dataset.kind == "selection":
+            found = [one for one in self._account.steps if one.name == base.source]
+            if not found:
+                return None
+            base = found[0]
+        if base.dataset.kind == "documents":
+            for _, file in files(base.dataset, "shards", ".parquet", [removed["rep_shard"]]):
+                for _, row in rows_with_id(base.dataset, file.name, removed["rep_id"]):
                     return row["url"]
         return None
 
     def _tokens(self, step: StepAccount) -> Iterator[Fate]:
-        for shard, file in files(step.dataset, "shards", TOKEN_ROWS):
+        for shard, file in files(step.dataset, "shards", TOKENIZED):
             payload = next((o.name for o in step.dataset.commits[shard].outputs if o.suffix == ".bin"), None)
             for _, row in rows_with_id(step.dataset, file.name, self._identity):
                 facts = {"file": payload, "start": row["start"], "num_tokens": row["num_tokens"]}
@@ -151,4 +161,3 @@ def _written(step: StepAccount, identity: bytes) -> Iterator[tuple[int, dict[str
 
 def _measures(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in _FIXED and value is not None}
-

@@ -114,6 +114,9 @@ class Sink(ABC):
     def close(self) -> Result:
         """Write what is left."""
 
+    def abandon(self) -> None:  # noqa: B027  # most sinks hold nothing open
+        """Let go of open files; the pass failed and nothing of it counts."""
+
 
 class StreamWork(Work):
     """One shard in, one shard out, a batch at a time; consecutive ones run in one pass over the documents.

@@ -94,12 +94,23 @@ def _with_files(spec: TaskSpec, storage: Storage) -> Work:
 
 def _stream(assignment: Assignment, tasks: Sequence[Task], storage: Storage) -> list[Commit]:
     sinks: list[Sink] = []
-    for spec, task in zip(assignment.tasks, tasks, strict=True):
-        work = _with_files(spec, storage)
-        if not isinstance(work, StreamWork):
-            msg = f"{spec.node} cannot run in one pass with {assignment.tasks[0].node}"
-            raise TypeError(msg)
-        sinks.append(work.open(task))
+    try:
+        for spec, task in zip(assignment.tasks, tasks, strict=True):
+            work = _with_files(spec, storage)
+            if not isinstance(work, StreamWork):
+                msg = f"{spec.node} cannot run in one pass with {assignment.tasks[0].node}"
+                raise TypeError(msg)
+            sinks.append(work.open(task))
+        seconds = _pass(assignment, tasks, sinks)
+        return _close(assignment, sinks, seconds, storage)
+    except BaseException:
+        for sink in sinks:
+            sink.abandon()
+        raise
+
+
+def _pass(assignment: Assignment, tasks: Sequence[Task], sinks: Sequence[Sink]) -> list[float]:
+    """Give every batch to every sink; returns the CPU seconds each took."""
     seconds = [0.0] * len(sinks)
     for batch in _source(assignment.tasks[0], tasks[0]):
         made: list[pa.Table] = []
@@ -111,7 +122,7 @@ def _stream(assignment: Assignment, tasks: Sequence[Task], storage: Storage) -> 
                 docs = made[spec.parent] if spec.parent is not None else batch
                 made.append(sink.add(docs))
             seconds[position] += time.process_time() - started
-    return _close(assignment, sinks, seconds, storage)
+    return seconds
 
 
 def _source(root: TaskSpec, task: Task) -> Iterator[ReadBatch | pa.Table]:

@@ -76,6 +76,10 @@ class ReadSink(Sink):
         self._ledger.flows = [self._flow]
         return Result(self._rejects.close(), self._ledger)
 
+    def abandon(self) -> None:
+        """Close the files."""
+        self._rejects.abandon()
+
 
 class Apply(StreamWork):
     """Applies operators to documents, one after another.
@@ -124,6 +128,11 @@ class ApplySink(Sink):
         kept = [Output(self._kept.path, ".parquet")] if self._kept.path.exists() else []
         return Result(kept + self._rejects.close(), self._ledger, {"rows": self._kept.num_rows})
 
+    def abandon(self) -> None:
+        """Close the files."""
+        self._kept.abandon()
+        self._rejects.abandon()
+
 
 class Rejects:
     """The files of dropped and quarantined rows; none where there is nothing."""
@@ -147,6 +156,11 @@ class Rejects:
             if shard.num_rows:
                 outputs.append(Output(shard.path, ".parquet", folder))
         return outputs
+
+    def abandon(self) -> None:
+        """Close the files."""
+        self._dropped.abandon()
+        self._quarantined.abandon()
 
 
 def _rows(table: pa.Table, *names: str) -> list[tuple]:

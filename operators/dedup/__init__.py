@@ -1,0 +1,1 @@
+"""Deduplication: exact copies and near duplicates by MinHash, over committed files."""

@@ -64,8 +64,13 @@ class Clusters(ShardWork):
         gone = rep >= 0
         sizes = Copies(task.inputs.get("exact", ())).sizes(at)
         np.add.at(sizes, rep[gone], sizes[gone])
-        near = {"row": at[gone], "rep": at[rep[gone]], "rep_id": columns["id"][rep[gone]],
-                "equal": equal[gone].astype(np.uint32), "size": sizes[rep[gone]]}
+        near = {
+            "row": at[gone],
+            "rep": at[rep[gone]],
+            "rep_id": columns["id"][rep[gone]],
+            "equal": equal[gone].astype(np.uint32),
+            "size": sizes[rep[gone]],
+        }
         stays = np.unique(rep[gone])
         outputs = []
         for suffix, arrays in ((NEAR, near), (SIZES, {"row": at[stays], "size": sizes[stays]})):

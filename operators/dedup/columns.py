@@ -39,9 +39,7 @@ class Columns:
         return self.arrays[name]
 
 
-def write_columns(
-    path: Path, kind: str, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-) -> None:
+def write_columns(path: Path, kind: str, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write a columns file. The same arguments give the same bytes."""
     little = {name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")) for name, a in arrays.items()}
     checksum = xxhash.xxh3_128()
@@ -135,7 +133,7 @@ def _verify(path: Path, start: int, expected: str) -> None:
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _padding(position: int) -> int:

@@ -85,9 +85,9 @@ class ExactCopies(ShardWork):
 class Copies:
     """The copies and originals of all partitions, of one shard at a time."""
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        self._copies = [open_columns(shard.file(COPIES), "copies") for shard in shards]
-        self._originals = [open_columns(shard.file(ORIGINALS), "originals") for shard in shards]
+    def __init__(self, shards: Sequence[Shard], *, verify: bool = False) -> None:
+        self._copies = [open_columns(shard.file(COPIES), "copies", verify=verify) for shard in shards]
+        self._originals = [open_columns(shard.file(ORIGINALS), "originals", verify=verify) for shard in shards]
 
     def of_shard(self, shard: int) -> Arrays:
         """``row``, ``rep``, ``rep_id`` and ``size`` of a shard's copies, sorted by row."""

@@ -59,7 +59,7 @@ def shard_range(sorted_addresses: npt.NDArray[np.uint64], shard: int) -> slice:
     return slice(int(first), int(last))
 
 
-def word_pairs(digests: bytes) -> KeyArray:
+def word_pairs(digests: bytes | memoryview) -> KeyArray:
     """16-byte values as uint64 (N, 2) that sort as the bytes do."""
     return np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
 
@@ -75,9 +75,9 @@ def date_keys(dates: pa.Array) -> KeyArray:
     number = np.zeros(len(dates), np.uint64)
     for position, name in enumerate(_DATE_PARTS):
         part = pc.struct_field(found, position)
-        digits = pc.if_else(pc.equal(part, ""), "0", part)
+        digits = pc.if_else(pc.equal(part, pa.scalar("")), pa.scalar("0"), part).cast(pa.uint64())
         width = np.uint64(10_000 if name == "year" else 100)
-        number = number * width + pc.fill_null(digits.cast(pa.uint64()), 0).to_numpy(zero_copy_only=False)
+        number = number * width + digits.fill_null(0).to_numpy(zero_copy_only=False)
     return np.where(found.is_valid().to_numpy(zero_copy_only=False), number, _NO_DATE)
 
 
@@ -99,9 +99,7 @@ def content_order(columns: dict[str, npt.NDArray[Any]], at: KeyArray, policy: Se
     return np.lexsort(keys)
 
 
-def gather(
-    sketches: Iterable[tuple[int, Columns]], at: KeyArray, names: Sequence[str]
-) -> dict[str, npt.NDArray[Any]]:
+def gather(sketches: Iterable[tuple[int, Columns]], at: KeyArray, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """Columns of the rows at sorted addresses, read from the sketches of all shards: (number, sketch), ascending.
 
     Whoever iterates opens the sketches one after the other, so that a thousand shards need not be open at once.

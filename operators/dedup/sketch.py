@@ -68,11 +68,12 @@ def _ids(docs: pa.Table) -> npt.NDArray[np.uint64]:
     array = column.combine_chunks()
     if len(array) == 0:
         return np.zeros((0, 2), np.uint64)
-    return word_pairs(memoryview(array.buffers()[1])[array.offset * 16 : (array.offset + len(array)) * 16])
+    buffers: list[Any] = array.buffers()
+    return word_pairs(memoryview(buffers[1])[array.offset * 16 : (array.offset + len(array)) * 16])
 
 
 def _text_hashes(texts: TextBuffers) -> bytes:
-    data, bounds = memoryview(texts.data), texts.offsets.tolist()
+    data, bounds = texts.data.data, texts.offsets.tolist()
     digest = xxhash.xxh3_128_digest
     return b"".join([digest(data[bounds[k] : bounds[k + 1]]) for k in range(len(bounds) - 1)])
 
@@ -84,17 +85,18 @@ def _dates(docs: pa.Table) -> npt.NDArray[np.uint64]:
 
 def group_names(docs: pa.Table) -> pa.Array:
     """``source|language`` of each row, as ledgers name their groups."""
-    columns = []
+    columns: list[Any] = []
     for name in ("source", "language.label"):
         column = docs[name].combine_chunks() if name in docs.column_names else pa.nulls(docs.num_rows, pa.string())
-        columns.append(pc.fill_null(column.cast(pa.string()), "und"))
-    return pc.binary_join_element_wise(*columns, "|")
+        columns.append(column.cast(pa.string()).fill_null("und"))
+    names: Any = pc.binary_join_element_wise(*columns, pa.scalar("|"))
+    return names
 
 
 def coded(names: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.uint32]]:
     """The distinct names, sorted, and the number of each row's."""
     encoded = names.combine_chunks().dictionary_encode()
-    found = encoded.dictionary.to_pylist()
+    found: list[Any] = encoded.dictionary.to_pylist()
     rank = {name: position for position, name in enumerate(sorted(found))}
     codes = np.array([rank[name] for name in found], np.uint32)
     return sorted(found), codes[encoded.indices.to_numpy()]

@@ -51,8 +51,9 @@ class Verdicts(ShardWork):
         """Write one shard's verdicts."""
         (shard,) = task.inputs["signatures"]
         sketch = open_columns(shard.file(SKETCH), "sketch", self.signatures.parameters, verify=True)
-        near = _Near(task.inputs.get("clusters", ()))
-        copies = Copies(task.inputs.get("exact", ()))
+        first = shard.index == 0  # one task checks what all of them share
+        near = _Near(task.inputs.get("clusters", ()), verify=first)
+        copies = Copies(task.inputs.get("exact", ()), verify=first)
         num_perm = self.signatures.bands.num_perm if self.signatures.bands else 1
         removed = _removed(shard.index, near, copies, num_perm)
         keep = np.ones(len(sketch["bytes"]), np.bool_)
@@ -70,14 +71,14 @@ class Verdicts(ShardWork):
 class _Near:
     """The near duplicates of all shards; an empty list where none were looked for."""
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
+    def __init__(self, shards: Sequence[Shard], *, verify: bool) -> None:
         empty = np.empty(0, np.uint64)
-        self.removed: Mapping[str, Any] | Columns = dict.fromkeys(("row", "rep", "equal", "size"), empty)
-        self.removed["rep_id"] = empty.reshape(0, 2)
-        self.sizes: Mapping[str, Any] | Columns = {"row": empty, "size": empty}
+        none = dict.fromkeys(("row", "rep", "equal", "size"), empty)
+        self.removed: Mapping[str, Any] | Columns = {**none, "rep_id": empty.reshape(0, 2)}
+        self.sizes: Mapping[str, Any] | Columns = none
         for shard in shards:
-            self.removed = open_columns(shard.file(NEAR), "near")
-            self.sizes = open_columns(shard.file(SIZES), "sizes")
+            self.removed = open_columns(shard.file(NEAR), "near", verify=verify)
+            self.sizes = open_columns(shard.file(SIZES), "sizes", verify=verify)
 
 
 def _found(sorted_rows: KeyArray, rows: KeyArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
@@ -113,7 +114,7 @@ def _removed(shard: int, near: _Near, copies: Copies, num_perm: int) -> Arrays:
 
 
 def _estimates(equal: npt.NDArray[Any], num_perm: int) -> npt.NDArray[np.float64]:
-    return np.array([estimate(int(count), num_perm) for count in equal], np.float64)
+    return np.array([estimate(count, num_perm) for count in range(num_perm + 1)])[equal]
 
 
 def _cluster_table(shard: int, near: _Near, copies: Copies, keep: npt.NDArray[np.bool_]) -> pa.Table:

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from operators.kernels.compiled import kernel
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import LOWER, SPACE
 
+_ONES = 0x0101010101010101
 
-@kernel
+
+@intrinsic
+def load_word(_context: Any, data: Any, position: Any) -> Any:  # noqa: ARG001
+    """Eight bytes of a uint8 array from a position on, lowest first, as int64; the caller sees to it that they are there."""
+
+    def load(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.gep(array.data, [args[1]])
+        return builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+
+    return types.int64(data, types.int64), load
+
+
+@lean_kernel
+def load_part(data, position, size):  # noqa: ANN001, ANN201
+    """The same of ``size`` < 8 bytes; the others are 0."""
+    if position + 8 <= data.shape[0]:
+        return load_word(data, position) & ((np.int64(1) << (8 * size)) - 1)
+    word = np.int64(0)
+    for k in range(size):
+        word |= np.int64(data[position + k]) << (8 * k)
+    return word
+
+
+@lean_kernel
 def code_point(data, position):  # noqa: ANN001, ANN201
     """(code point, bytes) at a position of valid UTF-8."""
     lead = np.int64(data[position])
@@ -22,7 +52,7 @@ def code_point(data, position):  # noqa: ANN001, ANN201
     return high | (np.int64(data[position + 2]) & 0x3F) << 6 | (data[position + 3] & 0x3F), 4
 
 
-@kernel
+@lean_kernel
 def code_point_before(data, position):  # noqa: ANN001, ANN201
     """(code point, bytes) of the character that ends before a position."""
     first = position - 1
@@ -31,16 +61,21 @@ def code_point_before(data, position):  # noqa: ANN001, ANN201
     return code_point(data, first)
 
 
-@kernel
+@lean_kernel
 def count_chars(data, first, last):  # noqa: ANN001, ANN201
-    """Code points in ``data[first:last]``."""
-    chars = 0
-    for position in range(first, last):
-        chars += (data[position] & 0xC0) != 0x80
+    """Code points in ``data[first:last]``: bytes that do not go on a character (10xxxxxx)."""
+    chars, position = last - first, first
+    while position + 8 <= last:
+        word = load_word(data, position)
+        chars -= (((word >> 7) & ~(word >> 6) & _ONES) * _ONES) >> 56
+        position += 8
+    while position < last:
+        chars -= (data[position] & 0xC0) == 0x80
+        position += 1
     return chars
 
 
-@kernel
+@lean_kernel
 def trim(data, flags, first, last):  # noqa: ANN001, ANN201
     """``str.strip()``: (first, last, code points taken off)."""
     taken = 0
@@ -59,42 +94,54 @@ def trim(data, flags, first, last):  # noqa: ANN001, ANN201
     return first, last, taken
 
 
-@kernel
+@lean_kernel
 def hash_bytes(data, first, last):  # noqa: ANN001, ANN201
     """64-bit hash of ``data[first:last]`` as int64."""
     prime = -7046029254386353131
-    result = np.int64(last - first) * prime
+    result = (last - first) * prime
     position = first
     while position + 8 <= last:
-        word = np.int64(0)
-        for k in range(8):
-            word |= np.int64(data[position + k]) << (8 * k)
-        word = word * prime
-        result = (result ^ (word ^ (word >> 29))) * prime
+        word = load_word(data, position) * prime
+        result = (result ^ word ^ (word >> 29)) * prime
         position += 8
-    while position < last:
-        result = (result ^ np.int64(data[position])) * prime
-        position += 1
+    if position < last:
+        word = load_part(data, position, last - position) * prime
+        result = (result ^ word ^ (word >> 29)) * prime
     return result ^ (result >> 32)
 
 
-@kernel
+@lean_kernel
+def hash_word(data, first, last):  # noqa: ANN001, ANN201
+    """int64: up to 7 bytes themselves (>= 0, and equal only for equal words), a hash (< 0) of longer words."""
+    size = last - first
+    if size < 8:
+        return load_part(data, first, size) | size << 56
+    return hash_bytes(data, first, last) | np.int64(-0x8000000000000000)
+
+
+@lean_kernel
 def same_bytes(data, one, other, size):  # noqa: ANN001, ANN201
     """Whether two stretches of ``size`` bytes are equal."""
-    for k in range(size):  # noqa: SIM110  # kernels have no generators
+    k = 0
+    while k + 8 <= size:
+        if load_word(data, one + k) != load_word(data, other + k):
+            return False
+        k += 8
+    while k < size:
         if data[one + k] != data[other + k]:
             return False
+        k += 1
     return True
 
 
-@kernel
+@lean_kernel
 def slot_of(value, mask):  # noqa: ANN001, ANN201
     """Home slot of a 64-bit value in a table of ``mask + 1`` (a power of two) slots."""
     mixed = value * -4658895280553007687
     return (mixed ^ (mixed >> 32)) & mask
 
 
-@kernel
+@lean_kernel
 def table_mask(entries):  # noqa: ANN001, ANN201
     """Slots, minus one, of a table at most half full with that many entries."""
     size = 4
@@ -103,7 +150,7 @@ def table_mask(entries):  # noqa: ANN001, ANN201
     return size - 1
 
 
-@kernel
+@lean_kernel
 def is_closer(data, position, end):  # noqa: ANN001, ANN201
     """Bytes of the closing quote or bracket at a position, 0 if there is none."""
     if position >= end:
@@ -115,7 +162,7 @@ def is_closer(data, position, end):  # noqa: ANN001, ANN201
     return size if code in (0xBB, 0x2019, 0x201D, 0x300D, 0x300F, 0x300B, 0x3009, 0x3011, 0xFF09) else 0
 
 
-@kernel
+@lean_kernel
 def is_abbreviation(data, first, last):  # noqa: ANN001, ANN201
     """Whether ``data[first:last]``, which a dot follows, is a single letter, holds dots itself, or is a title or the like."""
     size = last - first
@@ -137,21 +184,22 @@ def is_abbreviation(data, first, last):  # noqa: ANN001, ANN201
     )  # fmt: skip
 
 
-@kernel
-def is_final_dot(data, flags, word, dot, last, end):  # noqa: ANN001, ANN201, PLR0913
-    """Whether the dot at ``dot`` ends a sentence.
+@lean_kernel
+def is_final_dot(data, flags, word, dot, end):  # noqa: ANN001, ANN201
+    """Whether the dot at ``dot`` ends a sentence: closing quotes, then white space and no lower-case word, or the end.
 
-    ``word``: first byte of the word before it; ``last``: end of the stretch without white space; ``end``: of the text.
+    ``word``: first byte of the word before it, which must be no abbreviation; ``end``: of the text.
     """
     position = dot + 1
-    while position < last:
-        size = is_closer(data, position, last)
-        if size == 0:
-            return False
+    size = is_closer(data, position, end)
+    while size > 0:
         position += size
+        size = is_closer(data, position, end)
+    blank = False
     while position < end:
         code, size = code_point(data, position)
         if not flags[code] & SPACE:
-            return not flags[code] & LOWER and not is_abbreviation(data, word, dot)
+            return blank and not flags[code] & LOWER and not is_abbreviation(data, word, dot)
+        blank = True
         position += size
     return True

@@ -38,7 +38,18 @@ def kernel(fn: F) -> F:
     Raises:
         UserError: (at the first call) the cache folder cannot be written; set SLUICE_CACHE_DIR to one that can.
     """
-    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(fn)
+    return _cached(numba.njit(nogil=True, error_model="numpy")(fn), fn)
+
+
+def lean_kernel(fn: F) -> F:
+    """``kernel`` for functions that allocate no array (views are fine) and call only such functions.
+
+    It counts no references to the arrays it passes on: small functions called in a loop run two to three times as fast.
+    """
+    return _cached(numba.njit(nogil=True, error_model="numpy", _nrt=False)(fn), fn)
+
+
+def _cached(dispatcher: Any, fn: Any) -> Any:
     dispatcher._cache = _SourceKeyedCache(fn)  # noqa: SLF001  # numba has no public way to choose the folder per function
     return dispatcher
 

@@ -149,7 +149,7 @@ def main() -> None:
     table = build()
     steps = np.diff(table, prepend=np.zeros(1, "<u4"))
     _PATH.write_bytes(zstandard.ZstdCompressor(level=19).compress(steps.tobytes()))
-    print(hashlib.sha256(table.tobytes()).hexdigest(), _PATH.stat().st_size, "bytes")  # noqa: T201  # a script's output
+    print(hashlib.sha256(table.tobytes()).hexdigest(), _PATH.stat().st_size, "bytes")  # a script's output
 
 
 if __name__ == "__main__":

@@ -34,9 +34,8 @@ def permutations(num_perm: int) -> tuple[HashArray, HashArray]:
 
 
 @kernel
-def _finish32(value: int) -> int:
+def _finish32(value: np.uint32) -> np.uint32:
     """Murmur3's 32-bit finisher, a bijection; datasketch applies it to every hash before the permutations."""
-    value = np.uint32(value)
     value = np.uint32((value ^ (value >> _S16)) * _MIX_1)
     value = np.uint32((value ^ (value >> _S13)) * _MIX_2)
     return np.uint32(value ^ (value >> _S16))

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.kernels.buffers import TextBuffers, text_buffers
-from operators.kernels.bytewise import code_point
-from operators.kernels.compiled import kernel
+from operators.kernels.bytewise import code_point, hash_word, slot_of
+from operators.kernels.compiled import lean_kernel
 from operators.kernels.punctuation import SYMBOLS, membership
 from operators.kernels.segmentation import Segments, WordRule
 from operators.kernels.spans import Spans
 from operators.kernels.unicode_table import ALPHA
-from operators.kernels.words import HASH_BASE, Words
+from operators.kernels.words import Words
 
 MEASURES = 8
 """Rows of the result: words that are more than symbols, code points per such word, "#" per word, ellipses per word,
@@ -40,27 +40,26 @@ def word_list(words: tuple[str, ...]) -> WordList:
     texts = text_buffers(pa.array(distinct, pa.large_string()))
     start, size = np.array(texts.offsets[:-1]), np.diff(texts.offsets).astype(np.int32)
     digest = np.zeros(len(distinct), np.int64)
-    slots = np.zeros(1 << (2 * len(distinct) + 2).bit_length(), np.int32)
+    slots = np.zeros(1 << (16 * len(distinct)).bit_length(), np.int32)
     _list_words(texts.data, start, size, digest, slots)
     return WordList(np.array(texts.data), start, size, digest, slots)
 
 
-@kernel
+@lean_kernel
 def _list_words(data, start, size, digest, slots):  # noqa: ANN001, ANN202
     for row in range(start.shape[0]):
-        for position in range(start[row], start[row] + size[row]):
-            digest[row] = digest[row] * HASH_BASE + data[position] + 1
-        slot = digest[row] & (slots.shape[0] - 1)
+        digest[row] = hash_word(data, start[row], start[row] + size[row])
+        slot = slot_of(digest[row], slots.shape[0] - 1)
         while slots[slot] != 0:
             slot = (slot + 1) & (slots.shape[0] - 1)
         slots[slot] = row + 1
 
 
-@kernel
+@lean_kernel
 def _find_in_list(data, start, size, digest, listed):  # noqa: ANN001, ANN202
     """Row of a word in a list, -1 where it is not in it."""
     mask = listed.slots.shape[0] - 1
-    slot = digest & mask
+    slot = slot_of(digest, mask)
     while listed.slots[slot] != 0:
         row = listed.slots[slot] - 1
         if listed.hash[row] == digest and listed.size[row] == size and _equal(data, start, listed.data, listed.start[row], size):
@@ -69,7 +68,7 @@ def _find_in_list(data, start, size, digest, listed):  # noqa: ANN001, ANN202
     return -1
 
 
-@kernel
+@lean_kernel
 def _equal(data, start, other, other_start, size):  # noqa: ANN001, ANN202
     for k in range(size):  # noqa: SIM110  # kernels have no generators
         if data[start + k] != other[other_start + k]:
@@ -77,7 +76,7 @@ def _equal(data, start, other, other_start, size):  # noqa: ANN001, ANN202
     return True
 
 
-@kernel
+@lean_kernel
 def _only_symbols(data, first, last, symbols):  # noqa: ANN001, ANN202
     position = first
     while position < last:
@@ -88,26 +87,28 @@ def _only_symbols(data, first, last, symbols):  # noqa: ANN001, ANN202
     return True
 
 
-@kernel
+@lean_kernel
 def _count_marks(data, first, last):  # noqa: ANN001, ANN202
     """(number signs, ellipses: "..." without overlap and "…")."""
-    hashes, ellipses, dots = 0, 0, 0
+    hashes, three_dots, ellipses = 0, 0, 0
     for position in range(first, last):
-        byte = data[position]
-        if byte == 46:
-            dots += 1
-            if dots == 3:
-                ellipses += 1
-                dots = 0
-            continue
-        dots = 0
-        hashes += byte == 35
-        if byte == 0xE2 and data[position + 1] == 0x80 and data[position + 2] == 0xA6:
+        hashes += data[position] == 35
+    for position in range(first, last - 2):
+        one, two, three = data[position], data[position + 1], data[position + 2]
+        three_dots += (one == 46) & (two == 46) & (three == 46)
+        ellipses += (one == 0xE2) & (two == 0x80) & (three == 0xA6)
+    if three_dots == 0:
+        return hashes, ellipses
+    run = 0
+    for position in range(first, last):
+        run = run + 1 if data[position] == 46 else 0
+        if run == 3:
             ellipses += 1
+            run = 0
     return hashes, ellipses
 
 
-@kernel
+@lean_kernel
 def _count_lines(data, lines, text):  # noqa: ANN001, ANN202
     """(lines that start with a bullet, lines that end in an ellipsis), white space around them aside."""
     bullets, ellipses = 0, 0
@@ -123,7 +124,7 @@ def _count_lines(data, lines, text):  # noqa: ANN001, ANN202
     return bullets, ellipses
 
 
-@kernel
+@lean_kernel
 def _count_words(data, words, text, symbols, stop_words, seen):  # noqa: ANN001, ANN202, PLR0913
     """(words that are more than symbols, their code points, words with a letter, distinct stop words)."""
     plain, chars, alphabetic, stops = 0, 0, 0, 0
@@ -142,11 +143,13 @@ def _count_words(data, words, text, symbols, stop_words, seen):  # noqa: ANN001,
     return plain, chars, alphabetic, stops
 
 
-@kernel
-def quality_measures(texts, words, lines, symbols, stop_words, out):  # noqa: ANN001, ANN201, PLR0913
-    """Fill ``out`` (8, N); NaN where a text is null or a quotient has nothing to divide by."""
+@lean_kernel
+def quality_measures(texts, words, lines, symbols, stop_words, seen, out):  # noqa: ANN001, ANN201, PLR0913
+    """Fill ``out`` (8, N); NaN where a text is null or a quotient has nothing to divide by.
+
+    seen: scratch, uint8, one for each stop word.
+    """
     data = texts.data
-    seen = np.zeros(stop_words.start.shape[0] + 1, np.uint8)
     for text in range(texts.offsets.shape[0] - 1):
         if not texts.valid[text]:
             out[:, text] = np.nan
@@ -171,7 +174,9 @@ def quality(found: Segments, rule: WordRule, stop_words: tuple[str, ...]) -> npt
     words: Words = found.words(rule)
     lines: Spans = found.spans("splitlines")
     out = np.empty((MEASURES, words.bounds.size - 1))
-    quality_measures(found.texts, words, lines, membership(SYMBOLS), word_list(stop_words), out)
+    listed = word_list(stop_words)
+    seen = np.empty(listed.start.size, np.uint8)
+    quality_measures(found.texts, words, lines, membership(SYMBOLS), listed, seen, out)
     return out
 
 

@@ -7,10 +7,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.kernels.buffers import text_buffers
-from operators.kernels.bytewise import count_chars, same_bytes, slot_of, table_mask
-from operators.kernels.compiled import kernel
+from operators.kernels.bytewise import count_chars, hash_bytes, load_word, same_bytes, slot_of, table_mask
+from operators.kernels.compiled import lean_kernel
 from operators.kernels.segmentation import Segments, WordRule
-from operators.kernels.words import HASH_BASE
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,12 +26,15 @@ NAMES = (
 )
 """Rows of the result."""
 
+_PREFIX = 14
+"""Bytes; 5 words have 20 in English prose, 7 have less than 14 in one of a hundred cases."""
+
 DATATROVE = 0
 DCLM = 1
 DOLMA = 2
 
 
-@kernel
+@lean_kernel
 def _first_equal(data, start, size, digest, first, row, table, mask):  # noqa: ANN001, ANN202, PLR0913
     """First row in [first, row] with the bytes of ``row``; ``table`` holds rows - first + 1, 0 where free."""
     slot = slot_of(digest[row], mask)
@@ -45,7 +47,7 @@ def _first_equal(data, start, size, digest, first, row, table, mask):  # noqa: A
     return row
 
 
-@kernel
+@lean_kernel
 def _later_copies(data, start, size, chars, digest, first, last, table):  # noqa: ANN001, ANN202, PLR0913
     """(rows equal to an earlier row, their code points), empty rows included."""
     mask = table_mask(last - first)
@@ -58,7 +60,7 @@ def _later_copies(data, start, size, chars, digest, first, last, table):  # noqa
     return copies, copied
 
 
-@kernel
+@lean_kernel
 def _all_copies(data, start, size, chars, digest, first, last, table, count, skip_blank):  # noqa: ANN001, ANN202, PLR0913
     """(rows with an equal, their code points, rows, their code points); blank rows left out on request."""
     mask = table_mask(last - first)
@@ -81,7 +83,7 @@ def _all_copies(data, start, size, chars, digest, first, last, table, count, ski
     return copies, copied, rows, total
 
 
-@kernel
+@lean_kernel
 def repeated_lines(texts, lines, paragraphs, flavour, table, count, out):  # noqa: ANN001, ANN201, PLR0913
     """Fill ``out`` (4, N): paragraph fraction, paragraph chars, line fraction, line chars; NaN where undefined.
 
@@ -116,7 +118,7 @@ def repeated_lines(texts, lines, paragraphs, flavour, table, count, out):  # noq
             out[2, text], out[3, text] = copies / rows, copied
 
 
-@kernel
+@lean_kernel
 def _newline_run_copies(data, lines, text, table):  # noqa: ANN001, ANN202
     """Later copies among ``re.split("\\n+", text)``: the lines that are not empty, and '' at an end that is a line break."""
     first, last = lines.bounds[text], lines.bounds[text + 1]
@@ -134,7 +136,7 @@ def _newline_run_copies(data, lines, text, table):  # noqa: ANN001, ANN202
     return copies + (empty == 2), copied, pieces + empty
 
 
-@kernel
+@lean_kernel
 def _intern(left, right, grams, key, count, table, mask):  # noqa: ANN001, ANN202, PLR0913
     """Number of the n-gram (left, right), new ones from ``grams`` on."""
     pair = left << 32 | right
@@ -151,7 +153,7 @@ def _intern(left, right, grams, key, count, table, mask):  # noqa: ANN001, ANN20
     return grams
 
 
-@kernel
+@lean_kernel
 def number_words(data, words, first, last, word_id, count, table, drop_marks):  # noqa: ANN001, ANN201, PLR0913
     """Give equal words one number: fills ``word_id`` and ``count``; returns how many words there are of one text.
 
@@ -174,7 +176,7 @@ def number_words(data, words, first, last, word_id, count, table, drop_marks):  
     return kept
 
 
-@kernel
+@lean_kernel
 def _next_level(size, words, ids, word_id, counts, key, table):  # noqa: ANN001, ANN202, PLR0913
     """Turn numbers of (size - 1)-grams into numbers of size-grams, in place; returns how many numbers there are.
 
@@ -197,7 +199,7 @@ def _next_level(size, words, ids, word_id, counts, key, table):  # noqa: ANN001,
     return numbers
 
 
-@kernel
+@lean_kernel
 def _top(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, ANN202, PLR0913
     """(code points of the most frequent n-gram without blanks, its count) under a flavour's rule for ties."""
     best, best_chars = 1, chars_before[size] - chars_before[0]
@@ -211,7 +213,7 @@ def _top(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, ANN20
     return best_chars, best
 
 
-@kernel
+@lean_kernel
 def _repeated(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, ANN202, PLR0913
     """Share of the code points that lie in n-grams seen more than once: covered words (DCLM) or of all n-grams (Dolma)."""
     covered, reached, inside, total = 0, 0, 0, 0
@@ -229,36 +231,56 @@ def _repeated(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, 
     return covered / chars_before[grams + size - 1]
 
 
-@kernel
-def _pack(data, words, first, last, packed, at, power, digest):  # noqa: ANN001, ANN202, PLR0913
-    """Words joined with nothing: bytes, where each begins, HASH_BASE ** bytes of each, hash of each."""
+@lean_kernel
+def _pack(data, words, first, last, packed, at):  # noqa: ANN001, ANN202, PLR0913
+    """Words joined with nothing, and where in them each begins."""
     used = 0
     for row in range(first, last):
-        k = row - first
-        at[k] = used
-        step = np.int64(1)
-        for position in range(words.start[row], words.start[row] + words.size[row]):
-            packed[used] = data[position]
-            step *= HASH_BASE
-            used += 1
-        power[k] = step
-        digest[k] = words.hash[row]
+        at[row - first] = used
+        start, size = words.start[row], words.size[row]
+        for k in range(size):
+            packed[used + k] = data[start + k]
+        used += size
     at[last - first] = used
+    return used
 
 
-@kernel
-def _scan_copies(size, num_words, packed, at, digest, chars_before, table):  # noqa: ANN001, ANN202, PLR0913
-    """datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words.
+@lean_kernel
+def _mark_candidates(num_words, packed, at, seen, candidate):  # noqa: ANN001, ANN202
+    """Mark the words from which on the next ``_PREFIX`` packed bytes may occur at another word too.
 
-    digest: hash of the n-gram at each position.
+    Two n-grams of that many bytes and more are equal only if both begin at marked words; in ordinary text one word in
+    ten is marked. ``seen`` has room for 4 slots a word, which hold 1 or 2 for once or more.
     """
+    mask = 2 * table_mask(num_words) + 1
+    seen[: mask + 1] = 0
+    inside = 0
+    while inside < num_words and at[inside] + _PREFIX <= at[num_words]:
+        inside += 1
+    for word in range(inside):
+        key = load_word(packed, at[word]) * -7046029254386353131 ^ load_word(packed, at[word] + _PREFIX - 8)
+        slot = slot_of(key, mask)
+        candidate[word] = slot
+        seen[slot] = min(seen[slot] + 1, 2)
+    for word in range(inside):
+        candidate[word] = seen[candidate[word]] == 2
+    candidate[inside:num_words] = 0
+
+
+@lean_kernel
+def _scan_copies(size, num_words, packed, at, candidate, digest, chars_before, table):  # noqa: ANN001, ANN202, PLR0913
+    """datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words."""
     grams = num_words - size + 1
     mask = table_mask(grams)
     table[: mask + 1] = 0
     copied, position = 0, 0
     while position < grams:
-        slot = slot_of(digest[position], mask)
         length = at[position + size] - at[position]
+        if length >= _PREFIX and candidate[position] == 0:
+            position += 1
+            continue
+        digest[position] = hash_bytes(packed, at[position], at[position] + length)
+        slot = slot_of(digest[position], mask)
         hit = False
         while table[slot] != 0 and not hit:
             other = table[slot] - 1
@@ -277,29 +299,24 @@ def _scan_copies(size, num_words, packed, at, digest, chars_before, table):  # n
     return copied
 
 
-@kernel
+@lean_kernel
 def _joined_copies(data, words, first, last, chars_before, chars, scratch, out, text):  # noqa: ANN001, ANN202, PLR0913
-    """``dup_5`` to ``dup_10`` of datatrove for one text."""
-    table, packed, at, power, digest = scratch
+    """``duplicate_5_gram`` to ``duplicate_10_gram`` of datatrove for one text."""
+    table, packed, at, digest, seen, candidate = scratch
     num_words = last - first
     if num_words < 5:
-        out[7:, text] = 0.0
         return
-    _pack(data, words, first, last, packed, at, power, digest)
-    for size in range(2, 11):
-        for position in range(num_words - size + 1):
-            tail = position + size - 1
-            digest[position] = digest[position] * power[tail] + words.hash[first + tail]
-        if size >= 5:
-            copied = _scan_copies(size, num_words, packed, at, digest, chars_before, table) if num_words >= size else 0
-            out[size + 2, text] = copied / chars
+    _pack(data, words, first, last, packed, at)
+    _mark_candidates(num_words, packed, at, seen, candidate)
+    for size in range(5, min(10, num_words) + 1):
+        out[size + 2, text] = _scan_copies(size, num_words, packed, at, candidate, digest, chars_before, table) / chars
 
 
-@kernel
+@lean_kernel
 def repeated_ngrams(texts, words, flavour, scratch, numbers, out):  # noqa: ANN001, ANN201, PLR0913
     """Fill rows 4 to 12 of ``out`` (13, N): top 2-, 3-, 4-grams, then repeated 5- to 10-grams; 0 where there is no n-gram.
 
-    scratch: (table int32, packed uint8, at int64, power int64, digest int64). numbers: (word_id int32 (2, M), ids int32,
+    scratch: (table int32, packed uint8, at int64, digest int64, seen uint8, candidate int32). numbers: (word_id int32 (2, M), ids int32,
     counts int32 (2, M), key int64, chars_before int64), each with room for the longest text.
     """
     word_id, ids, counts, key, chars_before = numbers
@@ -346,7 +363,10 @@ def repetition(found: Segments, rule: WordRule, flavour: int) -> FloatArray:
     out = np.zeros((4 + 9, num_texts))
     repeated_lines(texts, lines, paragraphs, flavour, table, count, out)
     out[4:, np.isnan(out[0])] = np.nan
-    scratch = (table, np.empty(longest_bytes, np.uint8), *(np.empty(longest + 1, np.int64) for _ in range(3)))
+    scratch = (
+        table, np.empty(longest_bytes, np.uint8), np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64),
+        np.empty(8 * longest + 8, np.uint8), np.empty(longest + 1, np.int32),
+    )  # fmt: skip
     numbers = (
         np.empty((2, longest + 1), np.int32), np.empty(longest + 1, np.int32), np.empty((2, longest + 1), np.int32),
         np.empty(longest + 1, np.int64), np.empty(longest + 2, np.int64),

@@ -26,7 +26,7 @@ _S32, _S33 = np.uint64(32), np.uint64(33)
 
 
 @kernel
-def _finish(value: int) -> int:
+def _finish(value: np.uint64) -> np.uint64:
     """Murmur3's 64-bit finisher: every bit of the result hangs on every bit of the value."""
     value = (value ^ (value >> _S33)) * _MIX_1
     value = (value ^ (value >> _S33)) * _MIX_2
@@ -34,7 +34,7 @@ def _finish(value: int) -> int:
 
 
 @kernel
-def _decode(data: ByteArray, position: int, end: int) -> tuple[int, int]:
+def _decode(data: ByteArray, position: int, end: int) -> tuple[np.int64 | int, int]:
     """The code point of a multi-byte sequence and its length; (-1, 1) where the bytes are not one."""
     first = np.int64(data[position])
     if first < 0xC0:
@@ -49,7 +49,7 @@ def _decode(data: ByteArray, position: int, end: int) -> tuple[int, int]:
 
 
 @kernel
-def _letters(data: ByteArray, start: int, end: int, fold: FoldTable, word: int) -> tuple[int, int]:
+def _letters(data: ByteArray, start: int, end: int, fold: FoldTable, word: np.uint64) -> tuple[int, np.uint64]:
     """Mix what belongs to an open word from ``start`` on: marks, and what is skipped; returns (position, word)."""
     position = start
     while position < end and data[position] >= 0x80:
@@ -65,7 +65,7 @@ def _letters(data: ByteArray, start: int, end: int, fold: FoldTable, word: int) 
 
 
 @kernel
-def _words(data: ByteArray, start: int, end: int, fold: FoldTable, out: KeyArray) -> int:
+def _words(data: ByteArray, start: int, end: int, fold: FoldTable, out: KeyArray) -> np.int64:
     """Write a hash for each word of data[start:end], unfinished; returns how many.
 
     ASCII goes without a branch that hangs on the text: a word is written at every byte and counted where one ends,

@@ -7,14 +7,26 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.bytewise import code_point, code_point_before, count_chars, hash_bytes, is_closer, is_final_dot, trim
-from operators.kernels.compiled import kernel
+from operators.kernels.bytewise import (
+    code_point,
+    code_point_before,
+    count_chars,
+    hash_bytes,
+    is_closer,
+    is_final_dot,
+    load_word,
+    trim,
+)
+from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import LINE_BREAK, SENTENCE_END, SPACE
 
 LINES = 0
 SPLITLINES = 1
 PARAGRAPHS = 2
 SENTENCES = 3
+
+_ONES = 0x0101010101010101
+_HIGH = -0x7F7F7F7F7F7F7F80
 
 
 class Spans(NamedTuple):
@@ -37,7 +49,7 @@ class Spans(NamedTuple):
     trim_hash: npt.NDArray[np.int64]
 
 
-@kernel
+@lean_kernel
 def _emit(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
     """Write the stretch ``data[first:last]`` to a row; returns the next row, or -1 when there is no room."""
     if row >= spans.start.shape[0]:
@@ -57,59 +69,83 @@ def _emit(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR091
     return row + 1
 
 
-@kernel
+@lean_kernel
+def _next_newline(data, position, last):  # noqa: ANN001, ANN202
+    """Position of the first line feed from ``position`` on, or ``last``."""
+    while position + 8 <= last:
+        word = load_word(data, position) ^ 0x0A0A0A0A0A0A0A0A
+        if (word - _ONES) & ~word & _HIGH:  # a byte is 0
+            break
+        position += 8
+    while position < last and data[position] != 10:
+        position += 1
+    return position
+
+
+@lean_kernel
 def _newline_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
-    """``text.split("\\n")``."""
-    begin = first
-    for position in range(first, last):
-        if data[position] == 10:
-            row = _emit(data, flags, begin, position, row, spans)
-            if row < 0:
-                return row
-            begin = position + 1
-    return _emit(data, flags, begin, last, row, spans)
+    """Split at each line feed, blank lines kept."""
+    stop = _next_newline(data, first, last)
+    while stop < last:
+        row = _emit(data, flags, first, stop, row, spans)
+        if row < 0:
+            return row
+        first = stop + 1
+        stop = _next_newline(data, first, last)
+    return _emit(data, flags, first, last, row, spans)
 
 
-@kernel
+@lean_kernel
+def _next_break(data, flags, position, last):  # noqa: ANN001, ANN202
+    """(position of the first line break of any kind from ``position`` on, or ``last``; its bytes)."""
+    while position < last:
+        while position + 8 <= last:
+            word = load_word(data, position)
+            if (word | (word - 0x2020202020202020)) & _HIGH:  # a byte is a control character or not ASCII
+                break
+            position += 8
+        stop = min(position + 8, last)
+        while position < stop:
+            byte = data[position]
+            if byte < 31 or byte == 0xC2 or byte == 0xE2:  # all line breaks begin so
+                code, size = code_point(data, position)
+                if flags[code] & LINE_BREAK:
+                    pair = code == 13 and position + 1 < last and data[position + 1] == 10
+                    return position, size + pair
+            position += 1
+    return last, 0
+
+
+@lean_kernel
 def _splitlines_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
     """``text.splitlines()``."""
-    begin, position = first, first
-    while position < last:
-        byte = data[position]
-        if 31 <= byte < 0xC2 or byte > 0xE2:  # no line break starts so
-            position += 1
-            continue
-        code, size = code_point(data, position)
-        if flags[code] & LINE_BREAK:
-            row = _emit(data, flags, begin, position, row, spans)
-            if row < 0:
-                return row
-            if code == 13 and position + 1 < last and data[position + 1] == 10:
-                size = 2
-            begin = position + size
-        position += size
-    return _emit(data, flags, begin, last, row, spans) if begin < last else row
+    while first < last:
+        stop, size = _next_break(data, flags, first, last)
+        row = _emit(data, flags, first, stop, row, spans)
+        if row < 0:
+            return row
+        first = stop + size
+    return row
 
 
-@kernel
+@lean_kernel
 def _paragraph_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
-    """``re.split("\\n{2,}", text.strip())``."""
+    """The stripped text, split at runs of two line feeds and more."""
     first, last, _ = trim(data, flags, first, last)
-    begin, position = first, first
+    position = _next_newline(data, first, last)
     while position < last:
-        if data[position] == 10 and data[position + 1] == 10:  # the stripped text does not end in a line break
-            row = _emit(data, flags, begin, position, row, spans)
+        if data[position + 1] == 10:  # the stripped text does not end in a line feed
+            row = _emit(data, flags, first, position, row, spans)
             if row < 0:
                 return row
             while data[position] == 10:
                 position += 1
-            begin = position
-        else:
-            position += 1
-    return _emit(data, flags, begin, last, row, spans)
+            first = position
+        position = _next_newline(data, position + 1, last)
+    return _emit(data, flags, first, last, row, spans)
 
 
-@kernel
+@lean_kernel
 def sentence_stop(data, flags, first, position, last):  # noqa: ANN001, ANN201
     """(end of the sentence whose end marks start at ``position``, or 0 if none ends there; end of the run of marks).
 
@@ -141,12 +177,12 @@ def sentence_stop(data, flags, first, position, last):  # noqa: ANN001, ANN201
             if flags[code] & SPACE:
                 break
             word -= size
-        if not is_final_dot(data, flags, word, marks - 1, stop, last):
+        if not is_final_dot(data, flags, word, marks - 1, last):
             return 0, marks
     return stop, marks
 
 
-@kernel
+@lean_kernel
 def count_sentences(data, flags, first, last):  # noqa: ANN001, ANN201
     """Sentences of ``data[first:last]``, an unfinished last one included."""
     sentences, position, begin = 0, first, -1
@@ -165,7 +201,7 @@ def count_sentences(data, flags, first, last):  # noqa: ANN001, ANN201
     return sentences + (begin >= 0)
 
 
-@kernel
+@lean_kernel
 def _sentence_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
     """The sentences that ``count_sentences`` counts; white space between two belongs to neither."""
     begin, position = -1, first
@@ -186,7 +222,7 @@ def _sentence_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN2
     return _emit(data, flags, begin, last, row, spans) if begin >= 0 else row
 
 
-@kernel
+@lean_kernel
 def find_spans(texts, flags, what, first_text, spans):  # noqa: ANN001, ANN201
     """Fill ``spans`` from text ``first_text`` on; returns the first text that found no room (N when all are done)."""
     data, offsets = texts.data, texts.offsets

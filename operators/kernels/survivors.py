@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,16 +20,25 @@ documents 8 and 64 gave the same removals."""
 
 
 @kernel
-def _equal_slots(slot_bytes: ByteArray, left: int, right: int) -> int:
+def _equal_slots(slot_bytes: ByteArray, left: int, right: np.int64) -> int:
     equal = 0
     for k in range(slot_bytes.shape[1]):
         equal += slot_bytes[left, k] == slot_bytes[right, k]
     return equal
 
 
+class _Buckets(NamedTuple):
+    """An open-addressing table of buckets, each a chain of entries; -1 ends a chain and marks a free place."""
+
+    table: IndexArray
+    key: KeyArray
+    doc: IndexArray
+    following: IndexArray
+
+
 @kernel
-def _place(table: IndexArray, entry_key: KeyArray, key: int) -> int:
-    """Where a key stands in the open-addressing table, or would stand; keys are hashes already."""
+def _place(table: IndexArray, entry_key: KeyArray, key: np.uint64) -> np.uint64:
+    """Where a key stands in the table, or would stand; keys are hashes already."""
     mask = np.uint64(len(table) - 1)
     place = key & mask
     while table[place] >= 0 and entry_key[table[place]] != key:
@@ -36,54 +47,45 @@ def _place(table: IndexArray, entry_key: KeyArray, key: int) -> int:
 
 
 @kernel
-def _greedy_kernel(  # noqa: PLR0913  # arrays of one algorithm
-    slot_bytes: ByteArray,
-    keys: KeyArray,
-    needed: int,
-    most: int,
-    table: IndexArray,
-    entry_doc: IndexArray,
-    entry_next: IndexArray,
-    representative: npt.NDArray[np.int64],
-    equal: npt.NDArray[np.int64],
+def _greedy_kernel(
+    slot_bytes: ByteArray, keys: KeyArray, needed: int, most: int, buckets: _Buckets, out: npt.NDArray[np.int64]
 ) -> None:
     num_docs, num_bands = keys.shape
-    entry_key = np.empty(len(entry_doc), np.uint64)
     compared_with = np.full(num_docs, -1, np.int64)
     entries = 0
     for doc in range(num_docs):
         best, best_equal = -1, needed - 1
         for band in range(num_bands):
-            entry = table[_place(table, entry_key, keys[doc, band])]
+            entry = buckets.table[_place(buckets.table, buckets.key, keys[doc, band])]
             while entry >= 0:
-                other = np.int64(entry_doc[entry])
+                other = np.int64(buckets.doc[entry])
                 if compared_with[other] != doc:
                     compared_with[other] = doc
                     found = _equal_slots(slot_bytes, doc, other)
                     if found > best_equal or (found == best_equal and 0 <= other < best):
                         best, best_equal = other, found
-                entry = entry_next[entry]
-        representative[doc] = best
-        equal[doc] = best_equal if best >= 0 else 0
+                entry = buckets.following[entry]
+        out[doc, 0] = best
+        out[doc, 1] = best_equal if best >= 0 else 0
         if best >= 0:
             continue
         for band in range(num_bands):
             key = keys[doc, band]
-            place = _place(table, entry_key, key)
+            place = _place(buckets.table, buckets.key, key)
             last, members = np.int64(-1), 0
-            entry = table[place]
+            entry = buckets.table[place]
             while entry >= 0:
                 last, members = np.int64(entry), members + 1
-                entry = entry_next[entry]
+                entry = buckets.following[entry]
             if members == most:
                 continue
-            entry_key[entries] = key
-            entry_doc[entries] = doc
-            entry_next[entries] = -1
+            buckets.key[entries] = key
+            buckets.doc[entries] = doc
+            buckets.following[entries] = -1
             if last < 0:
-                table[place] = entries
+                buckets.table[place] = entries
             else:
-                entry_next[last] = entries
+                buckets.following[last] = entries
             entries += 1
 
 
@@ -108,12 +110,15 @@ def survivors(
     num_docs = len(slot_bytes)
     num_keys = num_docs * bands
     index = np.int32 if num_keys < 2**30 else np.int64
-    table = np.full(1 << max(4, (2 * num_keys - 1).bit_length()), -1, index)
-    representative, equal = np.empty(num_docs, np.int64), np.empty(num_docs, np.int64)
-    entry_doc, entry_next = np.empty(num_keys, index), np.empty(num_keys, index)
-    keys = band_keys(slot_bytes, bands, rows)
-    _greedy_kernel(slot_bytes, keys, needed, most, table, entry_doc, entry_next, representative, equal)
-    return representative, equal
+    buckets = _Buckets(
+        table=np.full(1 << max(4, (2 * num_keys - 1).bit_length()), -1, index),
+        key=np.empty(num_keys, np.uint64),
+        doc=np.empty(num_keys, index),
+        following=np.empty(num_keys, index),
+    )
+    out = np.empty((num_docs, 2), np.int64)
+    _greedy_kernel(slot_bytes, band_keys(slot_bytes, bands, rows), needed, most, buckets, out)
+    return out[:, 0], out[:, 1]
 
 
 def warm() -> None:

@@ -7,27 +7,29 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.bytewise import code_point, is_final_dot
-from operators.kernels.compiled import kernel
+from operators.kernels.bytewise import code_point, hash_word, is_final_dot
+from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import ALONE, MARK, PUNCTUATION, SPACE
 
 SPLIT = 0
 UNICODE = 1
 
-HASH_BASE = 0x5851F42D4C957F2D
-"""Odd 64-bit multiplier of the polynomial word hash, so that hashes of joined words follow from those of the words."""
-
-_GLUE, _APART, _DIGIT_GLUE, _DOT, _DASH, _QUOTE = 0, 1, 2, 3, 4, 5
+_GLUE, _APART, _DIGIT_GLUE, _DOT, _DASH, _QUOTE, _BLANK = 0, 1, 2, 3, 4, 5, 6
+_JOINERS = (0xB7, 0x2010, 0x2011, 0x2026, 0x2027)
+"""Punctuation beyond ASCII that stays inside a word: · ‐ ‑ … ‧"""
 
 
 def _ascii_classes() -> npt.NDArray[np.uint8]:
-    classes = np.zeros(128, np.uint8)
+    classes = np.zeros((2, 128), np.uint8)
     for marks, kind in ((b";?!()[]{}<>@#$%&\"`", _APART), (b",:", _DIGIT_GLUE), (b".", _DOT), (b"-", _DASH), (b"'", _QUOTE)):
-        classes[list(marks)] = kind
+        classes[UNICODE, list(marks)] = kind
+    classes[:, [code for code in range(128) if chr(code).isspace()]] = _BLANK
+    classes.setflags(write=False)
     return classes
 
 
 ASCII_CLASSES = _ascii_classes()
+"""What each rule does with an ASCII character, uint8 (2, 128)."""
 
 
 class Words(NamedTuple):
@@ -42,74 +44,69 @@ class Words(NamedTuple):
     chars: npt.NDArray[np.int32]
     """int32 (M,), code points."""
     hash: npt.NDArray[np.int64]
-    """int64 (M,), polynomial over the bytes: sum of (byte + 1) * HASH_BASE ** (bytes behind it), modulo 2 ** 64."""
+    """int64 (M,), see ``bytewise.hash_word``."""
     flags: npt.NDArray[np.uint16]
     """uint16 (M,), the Unicode flags of all its code points, or-ed."""
 
 
-@kernel
-def _put(words, row, first, size, chars, word_hash, union):  # noqa: ANN001, ANN202, PLR0913
+@lean_kernel
+def _put(data, first, last, chars, union, row, words):  # noqa: ANN001, ANN202, PLR0913
+    """Write the word ``data[first:last]`` to a row; returns the next row."""
     words.start[row] = first
-    words.size[row] = size
+    words.size[row] = last - first
     words.chars[row] = chars
-    words.hash[row] = word_hash
+    words.hash[row] = hash_word(data, first, last)
     words.flags[row] = union
     return row + 1
 
 
-@kernel
-def _emit(data, flags, first, last, row, words):  # noqa: ANN001, ANN202, PLR0913
-    """Write the word ``data[first:last]`` to a row; returns the next row."""
-    word_hash, chars, union = np.int64(0), 0, np.uint16(0)
-    position = first
+@lean_kernel
+def _measured(data, flags, first, last):  # noqa: ANN001, ANN202
+    """(code points, their flags or-ed) of ``data[first:last]``."""
+    chars, union, position = 0, np.uint16(0), first
     while position < last:
-        byte = data[position]
-        if byte < 128:
-            union |= flags[byte]
-            word_hash = word_hash * HASH_BASE + byte + 1
-            position += 1
-        else:
-            code, size = code_point(data, position)
-            union |= flags[code]
-            for _ in range(size):
-                word_hash = word_hash * HASH_BASE + data[position] + 1
-                position += 1
+        code, size = code_point(data, position)
+        union |= flags[code]
         chars += 1
-    return _put(words, row, first, last - first, chars, word_hash, union)
+        position += size
+    return chars, union
 
 
-@kernel
+@lean_kernel
 def _clitic(data, quote, end):  # noqa: ANN001, ANN202
-    """Bytes of the English clitic that starts with the apostrophe at ``quote`` ('s 'm 'd 'll 're 've), 0 if there is none."""
+    """Bytes of the English clitic that starts with the apostrophe at ``quote``: 's 'm 'd 't 'll 're 've; 0 for none."""
     size = 0
-    while quote + 1 + size < end and size < 3:
-        byte = data[quote + 1 + size] | 32
-        if not (97 <= byte <= 122):
-            break
+    while quote + 1 + size < end and size < 3 and 97 <= (data[quote + 1 + size] | 32) <= 122:
         size += 1
-    following = data[quote + 1 + size] if quote + 1 + size < end else np.uint8(0)
+    following = data[quote + 1 + size] if quote + 1 + size < end else np.uint8(32)
     if following >= 128 or 48 <= following <= 57 or following == 45 or following == 39:
         return 0
-    one = data[quote + 1] | 32 if size > 0 else 0
-    two = data[quote + 2] | 32 if size > 1 else 0
-    if size == 1 and one in (115, 109, 100, 116):  # s m d, and t for n't
-        return 2
-    if size == 2 and ((one == 108 and two == 108) or ((one == 114 or one == 118) and two == 101)):
-        return 3
+    if size == 1:
+        return 2 if (data[quote + 1] | 32) in (115, 109, 100, 116) else 0  # s m d t
+    if size == 2:
+        one, two = data[quote + 1] | 32, data[quote + 2] | 32
+        return 3 if (one == 108 and two == 108) or (one in (114, 118) and two == 101) else 0  # ll re ve
     return 0
 
 
-@kernel
-def _apart_until(data, flags, classes, pending, position, last, end):  # noqa: ANN001, ANN202, C901, PLR0911, PLR0913
-    """End of the word of its own that starts at ``position``, or ``position`` where the character joins its neighbours.
+@lean_kernel
+def _clitic_border(data, word, quote, end):  # noqa: ANN001, ANN202
+    """(where the clitic with the apostrophe at ``quote`` begins, its end), (0, 0) for none; n't takes its n along."""
+    size = _clitic(data, quote, end) if quote > word else 0
+    if size == 0:
+        return 0, 0
+    if size == 2 and (data[quote + 1] | 32) == 116:
+        return (quote - 1, quote + 2) if quote - word > 1 and (data[quote - 1] | 32) == 110 else (0, 0)
+    return quote, quote + size
 
-    pending: first byte of what came before in the same word; last: end of the stretch; end: end of the text.
+
+@lean_kernel
+def _apart_until(data, flags, kind, word, position, end):  # noqa: ANN001, ANN202, C901, PLR0911, PLR0913
+    """End of the word of its own that the mark at ``position`` is or starts; ``position`` where it joins its neighbours.
+
+    word: first byte of what came before without white space.
     """
-    byte = data[position]
-    if byte >= 128:
-        return _wide_apart_until(data, flags, position, last)
-    kind = classes[byte]
-    following = data[position + 1] if position + 1 < last else np.uint8(32)
+    following = data[position + 1] if position + 1 < end else np.uint8(32)
     if kind == _APART:
         return position + 1
     if kind == _DIGIT_GLUE:
@@ -117,110 +114,95 @@ def _apart_until(data, flags, classes, pending, position, last, end):  # noqa: A
     if kind == _DASH:
         return position + 2 if following == 45 else position
     if kind == _QUOTE:
-        inside = position > pending and (48 <= following <= 57 or 97 <= (following | 32) <= 122)
+        inside = position > word and (48 <= following <= 57 or 97 <= (following | 32) <= 122)
         return position if inside else position + 1
-    if kind == _DOT:
-        run = position + 1
-        while run < last and data[run] == 46:
-            run += 1
-        if run - position > 1 or is_final_dot(data, flags, pending, position, last, end):
-            return run
+    run = position + 1
+    while run < end and data[run] == 46:
+        run += 1
+    if run - position > 1 or is_final_dot(data, flags, word, position, end):
+        return run
     return position
 
 
-@kernel
-def _wide_apart_until(data, flags, position, last):  # noqa: ANN001, ANN202
-    """The same beyond ASCII: letters of scripts without blanks take their marks along; · ‐ ‑ … ‧ join."""
-    code, size = code_point(data, position)
-    if flags[code] & ALONE:
-        stop = position + size
-        while stop < last and data[stop] >= 128:
-            mark, mark_size = code_point(data, stop)
-            if not flags[mark] & MARK:
-                break
-            stop += mark_size
-        return stop
-    if flags[code] & PUNCTUATION and code not in (0xB7, 0x2010, 0x2011, 0x2026, 0x2027):
-        return position + size
+@lean_kernel
+def _marks_until(data, flags, position, end):  # noqa: ANN001, ANN202
+    """End of the combining marks that follow a letter that stands alone."""
+    while position < end and data[position] >= 128:
+        code, size = code_point(data, position)
+        if not flags[code] & MARK:
+            break
+        position += size
     return position
 
 
-@kernel
-def _split_chunk(data, flags, classes, first, last, end, row, words):  # noqa: ANN001, ANN202, PLR0913
-    """Words of a stretch without white space that is more than letters and digits; ``end`` is the end of the text."""
-    pending, position = first, first
-    while position < last:
-        if data[position] == 39 and position > pending:
-            size = _clitic(data, position, last)
-            is_not = size == 2 and (data[position + 1] | 32) == 116
-            if is_not and (position - pending < 2 or (data[position - 1] | 32) != 110):
-                size = 0
-            if size > 0:
-                border = position - 1 if is_not else position
-                row = _emit(data, flags, pending, border, row, words)
-                row = _emit(data, flags, border, position + size, row, words)
-                position += size
-                pending = position
+@lean_kernel
+def _words_of(data, flags, classes, rule, position, end, row, words):  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
+    """Words of one text; returns the next row, or -1 when there is no room."""
+    room = words.start.shape[0] - 3
+    word, chars, union = position, 0, np.uint16(0)
+    while position < end:
+        byte = data[position]
+        stop, size = position, 1  # [position, stop) becomes a word of its own
+        if byte < 128:
+            kind, flag = classes[rule, byte], flags[byte]
+            if kind == _GLUE:
+                union |= flag
+                chars += 1
+                position += 1
                 continue
-        stop = _apart_until(data, flags, classes, pending, position, last, end)
-        if stop > position:
-            if position > pending:
-                row = _emit(data, flags, pending, position, row, words)
-            row = _emit(data, flags, position, stop, row, words)
-            position, pending = stop, stop
+            if kind == _QUOTE:
+                border, clitic_end = _clitic_border(data, word, position, end)
+                if border > 0 and row < room:
+                    letters, letter_flags = _measured(data, flags, word, border)
+                    row = _put(data, word, border, letters, letter_flags, row, words)
+                    letters, letter_flags = _measured(data, flags, border, clitic_end)
+                    row = _put(data, border, clitic_end, letters, letter_flags, row, words)
+                    position = clitic_end
+                    word, chars, union = position, 0, np.uint16(0)
+                    continue
+            blank = kind == _BLANK
+            if not blank:
+                stop = _apart_until(data, flags, kind, word, position, end)
         else:
-            position += code_point(data, position)[1]
-    return _emit(data, flags, pending, last, row, words) if last > pending else row
+            code, size = code_point(data, position)
+            flag = flags[code]
+            blank = (flag & SPACE) != 0
+            if rule == UNICODE and flag & ALONE:
+                stop = _marks_until(data, flags, position + size, end)
+            elif rule == UNICODE and flag & PUNCTUATION and code not in _JOINERS:
+                stop = position + size
+        if not blank and stop == position:
+            union |= flag
+            chars += 1
+            position += size
+            continue
+        if row >= room:
+            return -1
+        if position > word:
+            row = _put(data, word, position, chars, union, row, words)
+        if not blank:
+            letters, letter_flags = _measured(data, flags, position, stop)
+            row = _put(data, position, stop, letters, letter_flags, row, words)
+        position = stop if not blank else position + size
+        word, chars, union = position, 0, np.uint16(0)
+    if position > word:
+        if row >= room:
+            return -1
+        row = _put(data, word, position, chars, union, row, words)
+    return row
 
 
-@kernel
-def find_words(texts, flags, classes, flavour, first_text, words):  # noqa: ANN001, ANN201, C901, PLR0912, PLR0913
+@lean_kernel
+def find_words(texts, flags, classes, rule, first_text, words):  # noqa: ANN001, ANN201, PLR0913
     """Fill ``words`` from text ``first_text`` on; returns the first text that found no room (N when all are done).
 
     Rows before ``bounds[first_text]`` are left as they are, so that a caller can grow the arrays and go on.
     """
-    data, offsets = texts.data, texts.offsets
-    room = words.start.shape[0]
-    row = words.bounds[first_text]
-    for text in range(first_text, offsets.shape[0] - 1):
-        position, end = offsets[text], offsets[text + 1]
-        if not texts.valid[text]:
-            end = position
-        while position < end:
-            first, chars, word_hash, union = position, 0, np.int64(0), np.uint16(0)
-            special = False
-            blank = 0
-            while position < end:
-                byte = data[position]
-                if byte < 128:
-                    flag = flags[byte]
-                    if flag & SPACE:
-                        blank = 1
-                        break
-                    special |= classes[byte] != _GLUE
-                    word_hash = word_hash * HASH_BASE + byte + 1
-                    position += 1
-                else:
-                    code, size = code_point(data, position)
-                    flag = flags[code]
-                    if flag & SPACE:
-                        blank = size
-                        break
-                    special |= (flag & (ALONE | PUNCTUATION)) != 0
-                    for _ in range(size):
-                        word_hash = word_hash * HASH_BASE + data[position] + 1
-                        position += 1
-                union |= flag
-                chars += 1
-            size = position - first
-            if size > 0:
-                whole = flavour == SPLIT or not special
-                if row + (1 if whole else size) > room:
-                    return text
-                if whole:
-                    row = _put(words, row, first, size, chars, word_hash, union)
-                else:
-                    row = _split_chunk(data, flags, classes, first, position, end, row, words)
-            position += blank
+    for text in range(first_text, texts.offsets.shape[0] - 1):
+        row = words.bounds[text]
+        if texts.valid[text]:
+            row = _words_of(texts.data, flags, classes, rule, texts.offsets[text], texts.offsets[text + 1], row, words)
+        if row < 0:
+            return text
         words.bounds[text + 1] = row
-    return offsets.shape[0] - 1
+    return texts.offsets.shape[0] - 1

@@ -72,7 +72,7 @@ def _join_ranks(job: Job, options: argparse.Namespace) -> None:
 
 def _exit_at_end_of_input() -> None:
     """A rank whose driver was killed must not go on writing beside the ranks of the next driver."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not sys.stdin: Python would wait for its lock when it ends
         pass
     os._exit(1)
 

@@ -92,7 +92,8 @@ class _Rows:
         self.size += _ROW_BYTES
 
     def batch(self) -> ReadBatch:
-        return ReadBatch(self._documents(), dropped_table(self.dropped, self.source), broken_table(self.broken, self.source))
+        dropped, broken = dropped_table(self.dropped, self.source), broken_table(self.broken, self.source)
+        return ReadBatch(self._documents(), dropped, broken)
 
     def _documents(self) -> pa.Table:
         rows = self.found

@@ -60,8 +60,9 @@ def decode_page(data: bytes, http_label: str | None, *, html: bool = True) -> De
             return Decoded(text, encoding, "bom", replaced)
     declared = _declared(data, http_label, html=html)
     if data.isascii() and b"\x1b" not in data:
-        name, origin = next(((n, o) for n, o in declared if not n.startswith("utf-16")), (UTF8, "default"))
-        return Decoded(data.decode("ascii"), name, origin, 0)
+        readable = [named for named in declared if not named[0].startswith("utf-16")]
+        charset, charset_from = readable[0] if readable else (UTF8, "default")
+        return Decoded(data.decode("ascii"), charset, charset_from, 0)
     first = _Candidate.of(data, *declared[0]) if declared else None
     if first is not None and first.trusted and not _outdone(first, data, declared):
         return first.decoded

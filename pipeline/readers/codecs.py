@@ -9,10 +9,14 @@ from functools import cache
 from resiliparse.parse.encoding import map_encoding_to_html5
 
 UTF8 = "utf-8"
-MULTI_BYTE = frozenset({"utf-8", "gb18030", "big5", "shift_jis", "euc-jp", "iso-2022-jp", "euc-kr", "utf-16le", "utf-16be"})
+MULTI_BYTE = frozenset(
+    {"utf-8", "gb18030", "big5", "shift_jis", "euc-jp", "iso-2022-jp", "euc-kr", "utf-16le", "utf-16be"}
+)
 """Encodings in which wrong bytes are noticed: most byte sequences are not text in them."""
 
 _LABEL_CHARS = 40
+_HIGH = 0x80
+_ABOVE_C1 = 0xA0
 # resiliparse answers with Python's names; these are the standard's.
 _NAMES = {
     "gbk": "gb18030",
@@ -27,7 +31,11 @@ _NAMES = {
 }
 # Labels of the standard that resiliparse leaves out. Those of its "replacement" encoding (iso-2022-kr,
 # hz-gb-2312 ...) count as no label: a page of one U+FFFD serves nobody, and detection knows some of them.
-_MORE_LABELS = {"x-mac-cyrillic": "x-mac-cyrillic", "x-mac-ukrainian": "x-mac-cyrillic", "x-user-defined": "x-user-defined"}
+_MORE_LABELS = {
+    "x-mac-cyrillic": "x-mac-cyrillic",
+    "x-mac-ukrainian": "x-mac-cyrillic",
+    "x-user-defined": "x-user-defined",
+}
 _PYTHON = {
     "big5": "big5hkscs",
     "shift_jis": "cp932",
@@ -110,8 +118,8 @@ def _decode_multi_byte(data: bytes, encoding: str) -> str:
 def _table(encoding: str) -> str:
     """The 256 characters of a single-byte encoding, U+FFFE (Python's "undefined") where there is none."""
     if encoding == "x-user-defined":
-        return "".join(chr(byte if byte < 0x80 else 0xF780 + byte - 0x80) for byte in range(256))
-    python = {"x-mac-cyrillic": "mac-cyrillic", "windows-874": "cp874", "iso-8859-8-i": "iso-8859-8"}.get(encoding, encoding)
+        return "".join(chr(byte if byte < _HIGH else 0xF780 + byte - _HIGH) for byte in range(256))
+    python = {"x-mac-cyrillic": "mac-cyrillic", "windows-874": "cp874"}.get(encoding, encoding)
     # The standard fills the gaps of the Windows code pages below A0 with the C1 controls.
     fills = encoding.startswith("windows-")
     more = _SINGLE.get(encoding, {})
@@ -120,7 +128,7 @@ def _table(encoding: str) -> str:
         try:
             char = bytes([byte]).decode(python)
         except UnicodeDecodeError:
-            char = chr(byte) if fills and byte < 0xA0 else "\ufffe"
+            char = chr(byte) if fills and byte < _ABOVE_C1 else "\ufffe"
         table.append(chr(more[byte]) if byte in more else char)
     return "".join(table)
 
@@ -133,7 +141,7 @@ def _register(name: str, handler: Callable[[UnicodeError], tuple[str, int]]) -> 
 def _gb18030_error(error: UnicodeError) -> tuple[str, int]:
     """0x80 is the euro sign of code page 936."""
     assert isinstance(error, UnicodeDecodeError)  # noqa: S101  # only decoders call it
-    if error.object[error.start] == 0x80:  # noqa: PLR2004
+    if error.object[error.start] == _HIGH:
         return "\u20ac", error.start + 1
     return "\ufffd", error.end
 

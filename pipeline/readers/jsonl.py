@@ -120,7 +120,8 @@ def _typed(value: Any, column: pa.Field) -> Any:
         return int(value)
     if pa.types.is_boolean(kind) and isinstance(value, bool):
         return value
-    msg = f"column {column.name!r} must be {kind}, got {_kind(value)} {orjson.dumps(value)[:50].decode('utf-8', 'replace')}"
+    shown = orjson.dumps(value)[:50].decode("utf-8", "replace")
+    msg = f"column {column.name!r} must be {kind}, got {_kind(value)} {shown}"
     raise _BadRecordError(msg)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.inputs import Piece
 from pipeline.readers.batch import Broken
 from pipeline.readers.streams import Chunk, Damage, chunks, plain
-from pipeline.storage import open_input
+from pipeline.stores import open_input
 
 
 @dataclass(frozen=True, slots=True)

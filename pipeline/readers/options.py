@@ -81,9 +81,10 @@ class Read(Value):
             if targets.count(target) > 1 or target in _NOT_TARGETS or not target:
                 msg = f"column {target!r} cannot be a target (given twice, empty, or filled by the reader itself)"
                 raise ValueError(msg)
-        stray = [target for target, _ in self.column_types if target not in targets or target in (*IDENTITY, "source")]
+        own = {*targets} - {*IDENTITY, "source"}
+        stray = [target for target, _ in self.column_types if target not in own]
         if stray or (self.column_types and self.format != "jsonl"):
-            msg = f"column_types are for further columns of a jsonl source that columns names, got {stray or self.format}"
+            msg = f"column_types are for further columns of jsonl that columns names, got {stray or self.format}"
             raise ValueError(msg)
         self._check_encoding()
         return self
@@ -94,7 +95,7 @@ class Read(Value):
             raise ValueError(msg)
         encoding = encoding_of(self.encoding)
         if self.encoding is not None and encoding is None:
-            msg = f"encoding {self.encoding!r} is no label of the WHATWG Encoding Standard; utf-8, gb18030, big5 are some"
+            msg = f"encoding {self.encoding!r} is no label of the WHATWG Encoding Standard; try utf-8 or gb18030"
             raise ValueError(msg)
         if self.documents != "file" and encoding in ("utf-16le", "utf-16be"):
             msg = f"text in {self.encoding} cannot be cut into lines by bytes; use documents: file, or convert it"

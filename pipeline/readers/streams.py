@@ -96,7 +96,7 @@ class _Unzstd:
 
 @dataclass(frozen=True)
 class Compression:
-    """A format of compressed members. magics: how a member begins; padding: bytes that may stand between two."""
+    """A format of compressed members. magics: how a member begins; padding: what may stand between two."""
 
     name: str
     magics: tuple[bytes, ...]
@@ -105,7 +105,9 @@ class Compression:
 
 
 GZIP = Compression("gzip", (b"\x1f\x8b\x08",), _Gunzip, b"\0")
-ZSTD = Compression("zstd", (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + k]) + b"\x2a\x4d\x18" for k in range(16))), _Unzstd, b"")
+# A frame, or one of the 16 kinds of skippable ones.
+_ZSTD_MAGICS = (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + k]) + b"\x2a\x4d\x18" for k in range(16)))
+ZSTD = Compression("zstd", _ZSTD_MAGICS, _Unzstd, b"")
 _ERRORS = (zlib.error, zstandard.ZstdError)
 
 
@@ -180,7 +182,8 @@ class _Members:
                 yield Chunk(cut, start, inner)
             self._seek(end)
             what = "cut off" if cut is not None else f"damaged ({error})"
-            yield Damage(start, end - start, f"{self._kind.name} member {what} after {inner + len(cut or b'')} bytes of content")
+            sound = inner + len(cut or b"")
+            yield Damage(start, end - start, f"{self._kind.name} member {what} after {sound} bytes of content")
             return
         if held:
             yield Chunk(held, start, inner)

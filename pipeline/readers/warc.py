@@ -15,7 +15,7 @@ from pipeline.readers.http_body import BodyError, undo_transfer
 from pipeline.readers.options import Read
 from pipeline.readers.streams import chunks
 from pipeline.readers.warc_records import MAGIC, Record, records
-from pipeline.storage import open_input
+from pipeline.stores import open_input
 
 FURTHER = (
     pa.field("charset", pa.string()),
@@ -64,14 +64,18 @@ def read_warc(options: Read, path: str) -> Iterator[Item]:
 
 
 def _item(options: Read, record: Record) -> Item | None:
+    url = None
     try:
         parsed = WarcRecord.from_bytes(record.header + record.block) if record.whole else _head_only(record)
         place = _place(parsed, record.origin)
-        return _conversion(options, parsed, place, record) if options.format == "wet" else _page(options, parsed, place, record)
+        url = place.url
+        make = _conversion if options.format == "wet" else _page
+        return make(options, parsed, place, record)
     except BodyError as error:
-        return Broken(str(error), record.origin, record.size, place.url)
+        return Broken(str(error), record.origin, record.size, url)
     except OSError as error:
-        return Broken(f"malformed record: {error}", record.origin, record.size, excerpt=record.header)
+        # fastwarc's word for a header it cannot parse; the bytes are in memory, so no disk is to blame.
+        return Broken(f"malformed record: {error}", record.origin, record.size, url, record.header)
 
 
 def _head_only(record: Record) -> WarcRecord:

@@ -96,7 +96,8 @@ class _Framer:
         if block is None or not self._skip(size - keep):
             yield self._lost("WARC record cut short", origin, before=end, header=header)
         elif not self._ends_here():
-            yield self._lost("WARC record does not end where its Content-Length says", origin, before=end + size, header=header)
+            what = "WARC record does not end where its Content-Length says"
+            yield self._lost(what, origin, before=end + size, header=header)
         elif wanted:
             yield Record(header, block, size, origin)
 

@@ -68,12 +68,15 @@ class Account:
 
     def leaves(self) -> list[StepAccount]:
         """Steps with documents that no later step takes on: nothing will scrub their texts any more."""
+
         def holds_documents(step: StepAccount) -> bool:
             return step.dataset.kind in ("documents", "selection")
 
         return [
-            step for step in self.steps
-            if holds_documents(step) and not any(holds_documents(self._step(name)) for name in self.consumers(step.name))
+            step
+            for step in self.steps
+            if holds_documents(step)
+            and not any(holds_documents(self._step(name)) for name in self.consumers(step.name))
         ]
 
 
@@ -89,8 +92,14 @@ def _accounts(run: Run) -> Iterator[StepAccount]:
         dataset = run[name]
         recipe: Mapping[str, Any] = run.facts["recipe"][name]
         verb = next((key for key in recipe if key != "from"), "")
-        yield StepAccount(name, snake_case(verb), recipe.get("from") or run.nodes[name]["inputs"].get("documents"), dataset, dataset.ledger,
-                          _operator_classes(recipe.get(verb)))
+        yield StepAccount(
+            name,
+            snake_case(verb).removesuffix("_work"),
+            recipe.get("from") or run.nodes[name]["inputs"].get("documents"),
+            dataset,
+            dataset.ledger,
+            _operator_classes(recipe.get(verb)),
+        )
 
 
 def _operator_classes(verb: object) -> tuple[str, ...]:

@@ -38,7 +38,10 @@ class Clusters:
         """Clusters in classes of size: (label, how many)."""
         found = Counter(max((edge for edge in _SIZES if edge <= size), default=size) for size in self.sizes.values())
         ends = dict(zip(_SIZES, [*(edge - 1 for edge in _SIZES[1:]), 0], strict=True))
-        label = {edge: f"{edge}" if end == edge else f"{edge} and more" if not end else f"{edge} to {end}" for edge, end in ends.items()}
+        label = {
+            edge: f"{edge}" if end == edge else f"{edge} and more" if not end else f"{edge} to {end}"
+            for edge, end in ends.items()
+        }
         return [(label.get(edge, str(edge)), found[edge]) for edge in sorted(found)]
 
 
@@ -58,19 +61,34 @@ def duplicates(account: Account) -> Markup | None:
 
 def _step(step: StepAccount) -> Markup:
     into = step.ledger.into.docs
-    rows = [(kind, count(c.docs), share(c.docs, into), count(c.bytes)) for kind, c in sorted(step.ledger.duplicates.items())]
+    rows = [
+        (kind, count(c.docs), share(c.docs, into), count(c.bytes)) for kind, c in sorted(step.ledger.duplicates.items())
+    ]
     found = clusters(step)
     sizes = found.by_size()
     most = max((how_many for _, how_many in sizes), default=1)
     largest = sorted(found.sizes.items(), key=lambda item: (-item[1], item[0]))[:_LARGEST]
-    partial = f" (from {MAX_SHARDS} of {len(step.dataset.commits)} shards)" if len(step.dataset.commits) > MAX_SHARDS else ""
+    partial = (
+        f" (from {MAX_SHARDS} of {len(step.dataset.commits)} shards)" if len(step.dataset.commits) > MAX_SHARDS else ""
+    )
     near = found.estimates
-    return markup([
-        element("h3", step.name),
-        table(("kind", "removed", "of documents", "bytes"), rows),
-        element("p", f"{len(found.sizes):,} clusters{partial}. ",
-                f"Estimated similarity of near copies: {min(near):.2f} to {max(near):.2f}." if near else None),
-        table(("cluster size", "clusters", ""), [(label, count(n), svg.bar(n / most)) for label, n in sizes]) if sizes else None,
-        table(("representative of the largest", "documents"), [(element("code", i.hex()), count(n)) for i, n in largest])
-        if largest else None,
-    ])
+    return markup(
+        [
+            element("h3", step.name),
+            table(("kind", "removed", "of documents", "bytes"), rows),
+            element(
+                "p",
+                f"{len(found.sizes):,} clusters{partial}. ",
+                f"Estimated similarity of near copies: {min(near):.2f} to {max(near):.2f}." if near else None,
+            ),
+            table(("cluster size", "clusters", ""), [(label, count(n), svg.bar(n / most)) for label, n in sizes])
+            if sizes
+            else None,
+            table(
+                ("representative of the largest", "documents"),
+                [(element("code", i.hex()), count(n)) for i, n in largest],
+            )
+            if largest
+            else None,
+        ]
+    )

@@ -56,8 +56,10 @@ def _dropped(step: StepAccount) -> Markup:
             del best[_PER_REASON:]
     order = sorted(found, key=lambda key: -step.ledger.dropped[key].docs if key in step.ledger.dropped else 0)
     groups = [
-        folded(f"{key}: {count(step.ledger.dropped[key].docs) if key in step.ledger.dropped else '?'} documents",
-               [_document(row, _why(row)) for row in found[key]])
+        folded(
+            f"{key}: {count(step.ledger.dropped[key].docs) if key in step.ledger.dropped else '?'} documents",
+            [_document(row, _why(row)) for row in found[key]],
+        )
         for key in order
     ]
     return markup([element("h3", f"Dropped by {step.name}"), groups])
@@ -80,9 +82,15 @@ def _document(row: Mapping[str, object], why: str | None) -> Markup:
     shown = str(text)[:EXCERPT_CHARS] if text is not None else "(no text)"
     return element(
         "div",
-        element("div", element("code", identity.hex() if isinstance(identity, bytes) else str(identity)), " ",
-                str(row.get("url") or ""), class_="soft"),
-        element("div", why) if why else None, element("blockquote", shown),
+        element(
+            "div",
+            element("code", identity.hex() if isinstance(identity, bytes) else str(identity)),
+            " ",
+            str(row.get("url") or ""),
+            class_="soft",
+        ),
+        element("div", why) if why else None,
+        element("blockquote", shown),
     )
 
 
@@ -94,7 +102,8 @@ def quarantine(account: Account) -> Markup | None:
     rows = list(islice(_quarantined(account), _QUARANTINED))
     head = ("step", "operator", "error", "document", "excerpt")
     return section(
-        "Quarantine", element("p", f"{whole:,} documents could not be treated; {len(rows):,} are shown.", class_="note"),
+        "Quarantine",
+        element("p", f"{whole:,} documents could not be treated; {len(rows):,} are shown.", class_="note"),
         table(head, rows, text_columns=len(head)),
     )
 
@@ -105,5 +114,10 @@ def _quarantined(account: Account) -> Iterator[list[Content]]:
             names = ("id", "url", "origin", "operator", "error", "excerpt")
             for row in columns(step.dataset, file, names).to_pylist():
                 identity = row["id"].hex() if row["id"] is not None else ""
-                yield [step.name, row["operator"], row["error"], [identity, element("br"), row["url"] or row["origin"]],
-                       row["excerpt"]]
+                yield [
+                    step.name,
+                    row["operator"],
+                    row["error"],
+                    [identity, element("br"), row["url"] or row["origin"]],
+                    row["excerpt"],
+                ]

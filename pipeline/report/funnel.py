@@ -77,17 +77,24 @@ def _rows(account: Account, step: StepAccount, rates: TokenRates | None) -> Iter
     ledger = step.ledger
     if not ledger.flows or not any(flow.into for flow in ledger.flows):
         yield FunnelRow(
-            step.name, step.verb, _amount(_languages(ledger, "into"), rates, raw=account.is_raw(step, 0)),
+            step.name,
+            step.verb,
+            _amount(_languages(ledger, "into"), rates, raw=account.is_raw(step, 0)),
             _amount(_languages(ledger, "kept"), rates, raw=account.is_raw(step, None)),
-            _reasons(ledger, None), step.cpu_s,
+            _reasons(ledger, None),
+            step.cpu_s,
         )
         return
     last = len(ledger.flows) - 1
     for position, flow in enumerate(ledger.flows):
         raw_out = account.is_raw(step, position + 1 if position < last else None)
         yield FunnelRow(
-            step.name, flow.operator, _amount(flow.into, rates, raw=account.is_raw(step, position)),
-            _amount(flow.out, rates, raw=raw_out), _reasons(ledger, flow.operator, rest=position == last), flow.seconds,
+            step.name,
+            flow.operator,
+            _amount(flow.into, rates, raw=account.is_raw(step, position)),
+            _amount(flow.out, rates, raw=raw_out),
+            _reasons(ledger, flow.operator, rest=position == last),
+            flow.seconds,
         )
 
 

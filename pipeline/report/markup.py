@@ -44,12 +44,16 @@ def markup(content: Content) -> Markup:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Content]], *, text_columns: int = 1) -> Markup:
     """A table; the first ``text_columns`` columns are words, the others numbers (set to the right)."""
+
     def cells(tag: str, row: Sequence[Content]) -> Markup:
         return markup([element(tag, cell, class_="n" if k >= text_columns else None) for k, cell in enumerate(row)])
 
     body = [element("tr", cells("td", row)) for row in rows]
-    return element("div", element("table", element("thead", element("tr", cells("th", head))), element("tbody", body), class_="sortable"),
-                   class_="scroll")
+    return element(
+        "div",
+        element("table", element("thead", element("tr", cells("th", head))), element("tbody", body), class_="sortable"),
+        class_="scroll",
+    )
 
 
 def section(title: str, *content: Content) -> Markup:

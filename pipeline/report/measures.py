@@ -43,11 +43,19 @@ def measures(account: Account) -> Markup | None:
         shown = sorted(found, key=lambda one: not one.limits)
         charts = [_chart(one) for one in shown[:_MAX_CHARTS]]
         num_limited = sum(bool(one.limits) for one in shown[:_MAX_CHARTS])
-        more = folded("Measures without a threshold that dropped anything", element("div", charts[num_limited:], class_="charts"))
-        parts.append(markup([
-            element("h3", step.name), element("p", _coverage(step), class_="note"),
-            element("div", charts[:num_limited], class_="charts"), more if charts[num_limited:] else None,
-        ]))
+        more = folded(
+            "Measures without a threshold that dropped anything", element("div", charts[num_limited:], class_="charts")
+        )
+        parts.append(
+            markup(
+                [
+                    element("h3", step.name),
+                    element("p", _coverage(step), class_="note"),
+                    element("div", charts[:num_limited], class_="charts"),
+                    more if charts[num_limited:] else None,
+                ]
+            )
+        )
     return section("Measures", *parts) if parts else None
 
 
@@ -60,7 +68,9 @@ def step_measures(step: StepAccount) -> Iterator[Measured]:
     limits = _limits(step)
     for name in dict.fromkeys([*dropped, *kept]):
         empty = np.empty(0, np.float64)
-        one = Measured(name, kept.get(name, empty), dropped.get(name, empty), tuple(sorted(limits.get(name, {}).items())))
+        one = Measured(
+            name, kept.get(name, empty), dropped.get(name, empty), tuple(sorted(limits.get(name, {}).items()))
+        )
         if len(one.kept) + len(one.dropped):
             yield one
 

@@ -32,17 +32,30 @@ def render(run: Run) -> str:
     """The page."""
     account = Account.of(run)
     parts = [
-        part for part in (
-            _funnel(account), _ledgers(account), _groups(account), duplicates(account), measures(account),
-            examples(account), quarantine(account), training(account), timing(account), _reproduce(account),
-        ) if part is not None
+        part
+        for part in (
+            _funnel(account),
+            _ledgers(account),
+            _groups(account),
+            duplicates(account),
+            measures(account),
+            examples(account),
+            quarantine(account),
+            training(account),
+            timing(account),
+            _reproduce(account),
+        )
+        if part is not None
     ]
     # A policy of its own, in case a page is shown from a server: whatever a quoted text may hold, nothing is fetched.
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     head = element(
-        "head", element("meta", charset="utf-8"), element("meta", http_equiv="Content-Security-Policy", content=policy),
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{run.facts['name']}: Sluice report"), element("style", _asset("style.css")),
+        element("title", f"{run.facts['name']}: Sluice report"),
+        element("style", _asset("style.css")),
     )
     body = element("body", _header(account), element("main", parts), element("script", _asset("page.js")))
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
@@ -57,16 +70,38 @@ def _header(account: Account) -> Markup:
     waiting = [name for name in run.steps if name not in {step.name for step in account.steps}]
     unfinished = [step.name for step in account.steps if not step.dataset.complete]
     open_steps = [*unfinished, *waiting]
-    state = element("span", f"not finished: {', '.join(open_steps)}", class_="bad") if open_steps else element("span", "complete", class_="ok")
+    state = (
+        element("span", f"not finished: {', '.join(open_steps)}", class_="bad")
+        if open_steps
+        else element("span", "complete", class_="ok")
+    )
     first, last = _ends(account)
-    return markup([
-        element("h1", run.facts["name"]),
-        element("p", state, f" · {run.storage.uri} · seed {run.facts['seed']} · sluice {run.facts['versions'].get('sluice', '')}"),
-        element("p", f"{count(first.docs)} documents ({size(first.bytes)}) read, {count(last.docs)} ({size(last.bytes)}) kept",
-                f", {last.tokens} tokens" if last.tokens else None, ".") if first and last else None,
-        [element("p", one.summary) for one in trainings(account) if one.summary],
-        element("nav", [element("a", name, href=f"#{name.lower()}") for name in ("Funnel", "Accounts", "Examples", "Timing", "Reproduce")]),
-    ])
+    return markup(
+        [
+            element("h1", run.facts["name"]),
+            element(
+                "p",
+                state,
+                f" · {run.storage.uri} · seed {run.facts['seed']} · sluice {run.facts['versions'].get('sluice', '')}",
+            ),
+            element(
+                "p",
+                f"{count(first.docs)} documents ({size(first.bytes)}) read, {count(last.docs)} ({size(last.bytes)}) kept",
+                f", {last.tokens} tokens" if last.tokens else None,
+                ".",
+            )
+            if first and last
+            else None,
+            [element("p", one.summary) for one in trainings(account) if one.summary],
+            element(
+                "nav",
+                [
+                    element("a", name, href=f"#{name.lower()}")
+                    for name in ("Funnel", "Accounts", "Examples", "Timing", "Reproduce")
+                ],
+            ),
+        ]
+    )
 
 
 def _ends(account: Account) -> tuple[Amount | None, Amount | None]:
@@ -88,7 +123,8 @@ def _funnel(account: Account) -> Markup:
     head += ["tokens in", "out"] if with_tokens else []
     note = "Tokens: ~ is an estimate from bytes, at the tokens per byte that the tokenizing step counted for each language."
     return section(
-        "Funnel", table([*head, "why"], [_funnel_row(row, most, with_tokens=with_tokens) for row in rows], text_columns=2),
+        "Funnel",
+        table([*head, "why"], [_funnel_row(row, most, with_tokens=with_tokens) for row in rows], text_columns=2),
         element("p", note, class_="note") if with_tokens else None,
     )
 
@@ -96,8 +132,14 @@ def _funnel(account: Account) -> Markup:
 def _funnel_row(row: FunnelRow, most: int, *, with_tokens: bool) -> list[Markup | str]:
     gone = row.into.docs - row.out.docs
     cells: list[Markup | str] = [
-        row.step, row.operator, count(row.into.docs), count(row.out.docs), svg.bar(row.out.docs / most, gone / most),
-        share(gone, row.into.docs), size(row.into.bytes), size(row.out.bytes),
+        row.step,
+        row.operator,
+        count(row.into.docs),
+        count(row.out.docs),
+        svg.bar(row.out.docs / most, gone / most),
+        share(gone, row.into.docs),
+        size(row.into.bytes),
+        size(row.out.bytes),
     ]
     if with_tokens:
         cells += [str(amount.tokens) if amount.tokens else "-" for amount in (row.into, row.out)]
@@ -116,21 +158,28 @@ def _ledger(step: StepAccount) -> Markup:
     rows += [("quarantined", key, c) for key, c in ledger.quarantined.items()]
     rows.sort(key=lambda row: (-row[2].docs, row[1]))
     cells = [(kind, key, count(c.docs), share(c.docs, ledger.into.docs), size(c.bytes)) for kind, key, c in rows]
-    return markup([
-        element("h3", step.name), element("p", balance(ledger)),
-        table(("fate", "reason", "documents", "of the step's", "bytes"), cells, text_columns=2) if cells else None,
-    ])
+    return markup(
+        [
+            element("h3", step.name),
+            element("p", balance(ledger)),
+            table(("fate", "reason", "documents", "of the step's", "bytes"), cells, text_columns=2) if cells else None,
+        ]
+    )
 
 
 def balance(ledger: Ledger) -> Markup:
     """``in = kept + dropped + duplicates + quarantined``, with its numbers, and whether it holds."""
-    dropped, duplicate, failed = (sum(c.docs for c in side.values()) for side in (ledger.dropped, ledger.duplicates, ledger.quarantined))
+    dropped, duplicate, failed = (
+        sum(c.docs for c in side.values()) for side in (ledger.dropped, ledger.duplicates, ledger.quarantined)
+    )
     holds = ledger.into.docs == ledger.kept.docs + dropped + duplicate + failed
     line = (
         f"{ledger.into.docs:,} in = {ledger.kept.docs:,} kept + {dropped:,} dropped + {duplicate:,} duplicates + "
         f"{failed:,} quarantined "
     )
-    return markup([line, element("span", "balances", class_="ok") if holds else element("span", "DOES NOT BALANCE", class_="bad")])
+    return markup(
+        [line, element("span", "balances", class_="ok") if holds else element("span", "DOES NOT BALANCE", class_="bad")]
+    )
 
 
 def _groups(account: Account) -> Markup:
@@ -145,7 +194,17 @@ def _groups(account: Account) -> Markup:
             source, _, language = key.rpartition("|")
             into, kept = ledger.group_into[key], ledger.group_kept.get(key)
             docs, num_bytes = (kept.docs, kept.bytes) if kept else (0, 0)
-            rows.append((source, language, count(into.docs), count(docs), share(docs, into.docs), size(into.bytes), size(num_bytes)))
+            rows.append(
+                (
+                    source,
+                    language,
+                    count(into.docs),
+                    count(docs),
+                    share(docs, into.docs),
+                    size(into.bytes),
+                    size(num_bytes),
+                )
+            )
         head = ("source", "language", "documents in", "kept", "share", "bytes in", "kept")
         more = element("p", f"The {_GROUPS} largest of {len(keys):,}.", class_="note") if len(keys) > _GROUPS else None
         parts.append(folded(f"{step.name} ({len(keys):,} groups)", table(head, rows, text_columns=2), more))
@@ -155,10 +214,12 @@ def _groups(account: Account) -> Markup:
 def _reproduce(account: Account) -> Markup:
     run = account.run
     datasets = [
-        (name, run.facts["datasets"][name] or "waits for a recorded step", run.facts["fingerprints"][name] or "") for name in run.steps
+        (name, run.facts["datasets"][name] or "waits for a recorded step", run.facts["fingerprints"][name] or "")
+        for name in run.steps
     ]
     inputs = [
-        (name, frozen["patterns"][-1], ", ".join(p for p in frozen["patterns"][:-1] if p)) for name, frozen in run.facts["inputs"].items()
+        (name, frozen["patterns"][-1], ", ".join(p for p in frozen["patterns"][:-1] if p))
+        for name, frozen in run.facts["inputs"].items()
     ]
     versions = ", ".join(f"{name} {version}" for name, version in run.facts["versions"].items())
     again = (
@@ -166,9 +227,13 @@ def _reproduce(account: Account) -> Markup:
         "same fingerprints. `sluice run RECIPE --out THIS_FOLDER` goes on with this run, or finds it done."
     )
     return section(
-        "Reproduce", element("p", again), element("p", f"Versions: {versions}."),
+        "Reproduce",
+        element("p", again),
+        element("p", f"Versions: {versions}."),
         table(("step", "dataset", "fingerprint"), datasets, text_columns=3),
         table(("reads", "format", "from"), inputs, text_columns=3),
-        folded("Recipe as resolved, every default spelled out",
-               element("pre", json.dumps(run.facts["recipe"], indent=2, ensure_ascii=False))),
+        folded(
+            "Recipe as resolved, every default spelled out",
+            element("pre", json.dumps(run.facts["recipe"], indent=2, ensure_ascii=False)),
+        ),
     )

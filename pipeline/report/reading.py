@@ -24,7 +24,9 @@ def chosen(dataset: Dataset) -> list[int]:
     return [numbers[k * len(numbers) // MAX_SHARDS] for k in range(MAX_SHARDS)]
 
 
-def files(dataset: Dataset, folder: str, suffix: str, shards: Sequence[int] | None = None) -> Iterator[tuple[int, Published]]:
+def files(
+    dataset: Dataset, folder: str, suffix: str, shards: Sequence[int] | None = None
+) -> Iterator[tuple[int, Published]]:
     """Committed files of a folder whose names end so: (shard, file)."""
     for k in sorted(dataset.commits) if shards is None else shards:
         for output in dataset.commits[k].outputs:
@@ -53,6 +55,8 @@ def smallest_ids(tables: Iterator[pa.Table], limit: int) -> list[dict[str, objec
     """Rows with the smallest ids: a fixed random sample, since ids are hashes."""
     best: list[dict[str, object]] = []
     for table in tables:
-        found = table.take(pa.array(sorted(range(table.num_rows), key=table["id"].to_pylist().__getitem__)[:limit], pa.int64()))
+        found = table.take(
+            pa.array(sorted(range(table.num_rows), key=table["id"].to_pylist().__getitem__)[:limit], pa.int64())
+        )
         best = sorted([*best, *found.to_pylist()], key=lambda row: row["id"])[:limit]
     return best

@@ -31,7 +31,10 @@ def bar(fraction: float, lost: float = 0.0) -> Markup:
         "svg",
         element("rect", x=0, y=1, width=round(200 * kept, 2), height=8, class_="kept"),
         element("rect", x=round(200 * kept, 2), y=1, width=round(200 * gone, 2), height=8, class_="lost"),
-        viewBox="0 0 200 10", class_="bar", role="img", aria_label=f"{100 * kept:.1f} percent",
+        viewBox="0 0 200 10",
+        class_="bar",
+        role="img",
+        aria_label=f"{100 * kept:.1f} percent",
     )
 
 
@@ -55,12 +58,18 @@ def histogram(
             tall = height * counts[k] / highest
             base -= tall
             if counts[k]:
-                shapes.append(_rect(x, base, wide, tall, name, f"{number(edges[k])} to {number(edges[k + 1])}: {counts[k]:,} {name}"))
+                shapes.append(
+                    _rect(
+                        x, base, wide, tall, name, f"{number(edges[k])} to {number(edges[k + 1])}: {counts[k]:,} {name}"
+                    )
+                )
     for at, label in lines:
         x = _LEFT + width * min(max((at - low) / span, 0.0), 1.0)
         shapes.append(element("line", x1=round(x, 2), x2=round(x, 2), y1=_TOP, y2=_TOP + height, class_="limit"))
         anchor = "end" if x > WIDTH / 2 else "start"
-        shapes.append(element("text", label, x=round(x + (-3 if anchor == "end" else 3), 2), y=_TOP + 8, text_anchor=anchor))
+        shapes.append(
+            element("text", label, x=round(x + (-3 if anchor == "end" else 3), 2), y=_TOP + 8, text_anchor=anchor)
+        )
     return _frame(title, shapes, (edges[0], edges[-1]), (0, highest))
 
 
@@ -76,18 +85,25 @@ def curves(lines: Sequence[Curve], title: str, *, from_zero: bool = False) -> Ma
     shapes: list[Markup] = []
     for order, line in enumerate(lines):
         points = [
-            (_LEFT + width * (x - low_x) / ((high_x - low_x) or 1.0),
-             _TOP + height * (1 - (y - low_y) / ((high_y - low_y) or 1.0)))
-            for x, y in zip(line.xs, line.ys, strict=True) if math.isfinite(y)
+            (
+                _LEFT + width * (x - low_x) / ((high_x - low_x) or 1.0),
+                _TOP + height * (1 - (y - low_y) / ((high_y - low_y) or 1.0)),
+            )
+            for x, y in zip(line.xs, line.ys, strict=True)
+            if math.isfinite(y)
         ]
         if not points:
             continue
         way = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         shapes.append(element("path", d=way, class_=f"curve c{order % 4}"))
         if line.marks:
-            shapes += [element("circle", cx=round(x, 1), cy=round(y, 1), r=2.5, class_=f"dot c{order % 4}") for x, y in points]
+            shapes += [
+                element("circle", cx=round(x, 1), cy=round(y, 1), r=2.5, class_=f"dot c{order % 4}") for x, y in points
+            ]
         x, y = points[-1]
-        shapes.append(element("text", line.name, x=round(x - 3, 1), y=round(max(y - 4, _TOP + 6), 1), text_anchor="end"))
+        shapes.append(
+            element("text", line.name, x=round(x - 3, 1), y=round(max(y - 4, _TOP + 6), 1), text_anchor="end")
+        )
     return _frame(title, shapes, (low_x, high_x), (low_y, high_y))
 
 
@@ -105,5 +121,7 @@ def _frame(title: str, shapes: Sequence[Markup], xs: tuple[float, float], ys: tu
         element("text", number(ys[1]), x=_LEFT - 4, y=_TOP + 6, text_anchor="end"),
         element("text", number(ys[0]), x=_LEFT - 4, y=bottom, text_anchor="end"),
     ]
-    picture = element("svg", axes, shapes, viewBox=f"0 0 {WIDTH} {HEIGHT}", class_="chart", role="img", aria_label=title)
+    picture = element(
+        "svg", axes, shapes, viewBox=f"0 0 {WIDTH} {HEIGHT}", class_="chart", role="img", aria_label=title
+    )
     return element("figure", element("figcaption", title), picture)

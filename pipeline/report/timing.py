@@ -52,13 +52,31 @@ def timing(account: Account) -> Markup:
     whole = sum(one.cpu_s for one in times) or 1.0
     worst = bottleneck(times)
     rows = [
-        (one.name, seconds(one.cpu_s), svg.bar(one.cpu_s / whole), seconds(one.span_s), _rate(one.docs, one.cpu_s, count),
-         _rate(one.bytes, one.cpu_s, size))
+        (
+            one.name,
+            seconds(one.cpu_s),
+            svg.bar(one.cpu_s / whole),
+            seconds(one.span_s),
+            _rate(one.docs, one.cpu_s, count),
+            _rate(one.bytes, one.cpu_s, size),
+        )
         for one in times
     ]
     operators = sorted(
-        ((flow.seconds, step.name, flow.operator, sum(c.docs for c in flow.into.values()), sum(c.bytes for c in flow.into.values()))
-         for step in account.steps for flow in step.ledger.flows if flow.seconds), reverse=True)
+        (
+            (
+                flow.seconds,
+                step.name,
+                flow.operator,
+                sum(c.docs for c in flow.into.values()),
+                sum(c.bytes for c in flow.into.values()),
+            )
+            for step in account.steps
+            for flow in step.ledger.flows
+            if flow.seconds
+        ),
+        reverse=True,
+    )
     note = (
         "CPU seconds of committed tasks, so shards that were reused count as when they were made. The span runs from the "
         "first to the last commit. Training counts only the driver's own time; its tokens per second are in metrics.jsonl."
@@ -67,12 +85,21 @@ def timing(account: Account) -> Markup:
         "Timing",
         element("p", f"Most CPU time: {worst.name}, {seconds(worst.cpu_s)} of {seconds(whole)}.") if worst else None,
         table(("step", "CPU", "share", "span", "documents/s of CPU", "text/s of CPU"), rows),
-        markup([
-            element("h3", "Operators"),
-            table(("step", "operator", "CPU", "documents/s of CPU", "text/s of CPU"),
-                  [(step, name, seconds(spent), _rate(docs, spent, count), _rate(num, spent, size))
-                   for spent, step, name, docs, num in operators], text_columns=2),
-        ]) if operators else None,
+        markup(
+            [
+                element("h3", "Operators"),
+                table(
+                    ("step", "operator", "CPU", "documents/s of CPU", "text/s of CPU"),
+                    [
+                        (step, name, seconds(spent), _rate(docs, spent, count), _rate(num, spent, size))
+                        for spent, step, name, docs, num in operators
+                    ],
+                    text_columns=2,
+                ),
+            ]
+        )
+        if operators
+        else None,
         element("p", note, class_="note"),
     )
 

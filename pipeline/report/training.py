@@ -45,7 +45,9 @@ def _read(step: StepAccount) -> Training | None:
         return None
     lines = read_metrics(step.dataset.run.storage.local_path(name))
     return Training(
-        step.name, tuple(line for line in lines if "evaluation" not in line), tuple(line for line in lines if "evaluation" in line)
+        step.name,
+        tuple(line for line in lines if "evaluation" not in line),
+        tuple(line for line in lines if "evaluation" in line),
     )
 
 
@@ -64,15 +66,28 @@ def _model(one: Training) -> Markup:
         svg.Curve("unigram", at, [line["unigram_bits_per_byte"] for line in one.evaluations]),
     ]
     rows = [
-        (count(line["step"]), f"{line['bits_per_byte']:.4f}", f"{line['unigram_bits_per_byte']:.4f}", number(line["loss"]),
-         count(line["documents"]), count(line["bytes"]), count(line["tokens"]))
+        (
+            count(line["step"]),
+            f"{line['bits_per_byte']:.4f}",
+            f"{line['unigram_bits_per_byte']:.4f}",
+            number(line["loss"]),
+            count(line["documents"]),
+            count(line["bytes"]),
+            count(line["tokens"]),
+        )
         for line in one.evaluations
     ]
     head = ("after step", "bits per byte", "unigram", "nats per token", "documents", "bytes", "tokens")
-    return markup([
-        element("h3", one.step),
-        element("p", one.summary) if one.summary else None,
-        element("div", svg.curves([loss, held_out], "Loss, nats per token, by step"),
-                svg.curves(bits, "Bits per byte of held-out documents, by step") if rows else None, class_="charts"),
-        table(head, rows, text_columns=0) if rows else None,
-    ])
+    return markup(
+        [
+            element("h3", one.step),
+            element("p", one.summary) if one.summary else None,
+            element(
+                "div",
+                svg.curves([loss, held_out], "Loss, nats per token, by step"),
+                svg.curves(bits, "Bits per byte of held-out documents, by step") if rows else None,
+                class_="charts",
+            ),
+            table(head, rows, text_columns=0) if rows else None,
+        ]
+    )

@@ -31,14 +31,14 @@ def seconds(value: float) -> str:
     """``850 ms``, ``12.3 s``, ``4:05 min``, ``3:20 h``."""
     if value < 1:
         return f"{1000 * value:.0f} ms"
-    if value < 100:  # noqa: PLR2004  # three digits before minutes read better
+    if value < 100:  # three digits before minutes read better
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"  # noqa: PLR2004
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
 def number(value: float) -> str:
     """Four significant digits, without exponents for everyday numbers."""
-    if value == int(value) and abs(value) < 1e6:  # noqa: PLR2004  # beyond, the digits are noise
+    if value == int(value) and abs(value) < 1e6:  # beyond, the digits are noise
         return f"{int(value):,}"
     return f"{value:.4g}"

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.dedup.step import Dedup
+from operators.dedup.verb import Dedup
 from pipeline.documents import ID_TYPE
 from pipeline.work import Result, Shard, ShardWork, StreamWork, Task
 
@@ -44,8 +44,8 @@ class Outcome:
     step: str
 
     def keep(self, shard: int) -> list[bool]:
-        with pa.ipc.open_file(self.shards[self.step][shard].file(".keep")) as reader:
-            return reader.read_all()["keep"].to_pylist()
+        with pa.ipc.open_file(str(self.shards[self.step][shard].file(".keep"))) as reader:
+            return [bool(stays) for stays in reader.read_all()["keep"].to_pylist()]
 
     def removed(self) -> list[dict[str, Any]]:
         return [
@@ -112,9 +112,10 @@ def run(dedup: Dedup, shards: Sequence[Sequence[pa.Table]], folder: Path, step: 
             scratch = folder / node.name / str(plan.index)
             scratch.mkdir(parents=True)
             given: dict[str, Sequence[Shard]] = {
-                role: inputs[role] if needs is None else [inputs[role][k] for k in needs] for role, needs in plan.needs.items()
+                role: inputs[role] if needs is None else [inputs[role][k] for k in needs]
+                for role, needs in plan.needs.items()
             }
-            result = _run(node.work, Task(node.name, plan.index, given, scratch))
+            result = run_work(node.work, Task(node.name, plan.index, given, scratch))
             result.ledger.check(node.name)
             files = {output.suffix: output.path for output in result.outputs}
             done[node.name].append(LocalShard(plan.index, files=files, facts=result.facts))
@@ -122,7 +123,8 @@ def run(dedup: Dedup, shards: Sequence[Sequence[pa.Table]], folder: Path, step: 
     return Outcome(done, results, step)
 
 
-def _run(work: object, task: Task) -> Result:
+def run_work(work: object, task: Task) -> Result:
+    """One task."""
     match work:
         case StreamWork():
             sink = work.open(task)

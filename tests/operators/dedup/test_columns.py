@@ -10,7 +10,11 @@ import pytest
 from operators.dedup.columns import open_columns, write_columns
 from pipeline.errors import RunFailedError
 
-ARRAYS = {"key": np.arange(9, dtype=np.uint64), "slots": np.arange(18, dtype=np.uint8).reshape(9, 2), "none": np.empty((0, 2), np.uint32)}
+ARRAYS = {
+    "key": np.arange(9, dtype=np.uint64),
+    "slots": np.arange(18, dtype=np.uint8).reshape(9, 2),
+    "none": np.empty((0, 2), np.uint32),
+}
 
 
 def written(folder: Path) -> Path:

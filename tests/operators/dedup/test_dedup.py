@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,11 +16,11 @@ from pydantic import ValidationError
 
 from operators.dedup.signatures import Signatures
 from operators.dedup.sketch import Bands
-from operators.dedup.step import Dedup, MinHash
+from operators.dedup.verb import Dedup, MinHash
 from pipeline.documents import ID_TYPE
 from pipeline.errors import RunFailedError, UserError
 from pipeline.work import Task
-from tests.operators.dedup.runner import LocalShard, Outcome, documents, run
+from tests.operators.dedup.runner import LocalShard, Outcome, documents, run, run_work
 from tests.operators.dedup.twins import Doc, Rule, Verdict, decide
 
 WORDS = [f"w{k}" for k in range(400)]
@@ -47,9 +48,13 @@ def corpus(seed: int, size: int = 30) -> list[Doc]:
 
 def tables(docs: list[Doc], cuts: list[int]) -> list[pa.Table]:
     """Documents in batches cut at these positions."""
-    table = documents([d.text for d in docs], ids=[d.id for d in docs], dates=[d.date for d in docs]) if docs else documents([], ids=[], dates=[])
+    table = (
+        documents([d.text for d in docs], ids=[d.id for d in docs], dates=[d.date for d in docs])
+        if docs
+        else documents([], ids=[], dates=[])
+    )
     bounds = sorted({0, len(docs), *(cut % (len(docs) + 1) for cut in cuts)})
-    return [table.slice(a, b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [table.slice(a, b - a) for a, b in itertools.pairwise(bounds)]
 
 
 def sharded(docs: list[Doc], num_shards: int, cuts: list[int] | None = None) -> list[list[pa.Table]]:
@@ -61,12 +66,17 @@ def outcome(dedup: Dedup, shards: list[list[pa.Table]]) -> dict[bytes, tuple[str
     with TemporaryDirectory() as folder:
         found = run(dedup, shards, Path(folder))
         consistent(found)
-        return {row["id"]: (row["kind"], row["rep_id"], row["estimate"], row["cluster_size"]) for row in found.removed()}
+        return {
+            row["id"]: (row["kind"], row["rep_id"], row["estimate"], row["cluster_size"]) for row in found.removed()
+        }
 
 
 def consistent(found: Outcome) -> None:
     """The files of a run agree with each other."""
-    ids = {shard.index: pa.concat_tables(shard.tables)["id"].to_pylist() if shard.tables else [] for shard in found.shards["docs"]}
+    ids = {
+        shard.index: pa.concat_tables(shard.tables)["id"].to_pylist() if shard.tables else []
+        for shard in found.shards["docs"]
+    }
     removed = found.removed()
     gone = {(row["shard"], row["row"]) for row in removed}
     assert len(gone) == len(removed)
@@ -102,7 +112,7 @@ def expected(docs: list[Doc], rule: Rule) -> dict[bytes, tuple[str, bytes, float
 @pytest.mark.parametrize("keep", ["longest", "newest", "oldest", "id"])
 def test_equals_the_rule_of_all_pairs(seed: int, keep: str) -> None:
     docs = corpus(seed, 60)
-    found = outcome(Dedup(keep=(keep,)), sharded(docs, 3))
+    found = outcome(Dedup.model_validate({"keep": [keep]}), sharded(docs, 3))
     assert found == expected(docs, Rule(keep=keep))
     assert {kind for kind, *_ in found.values()} == {"exact", "near"}
 
@@ -111,8 +121,14 @@ def test_equals_the_rule_of_all_pairs(seed: int, keep: str) -> None:
     ("dedup", "rule"),
     [
         (Dedup(exact=False), Rule(exact=False)),
-        (Dedup(minhash=MinHash(ngram=2, bands=20, rows=5, threshold=0.5)), Rule(ngram=2, bands=20, rows=5, threshold=0.5)),
-        (Dedup(minhash=MinHash(ngram=1, bands=8, rows=12, threshold=0.9)), Rule(ngram=1, bands=8, rows=12, threshold=0.9)),
+        (
+            Dedup(minhash=MinHash(ngram=2, bands=20, rows=5, threshold=0.5)),
+            Rule(ngram=2, bands=20, rows=5, threshold=0.5),
+        ),
+        (
+            Dedup(minhash=MinHash(ngram=1, bands=8, rows=12, threshold=0.9)),
+            Rule(ngram=1, bands=8, rows=12, threshold=0.9),
+        ),
         (Dedup(minhash=MinHash(threshold=0.05, rows=2)), Rule(threshold=0.05, rows=2)),
     ],
 )
@@ -176,7 +192,9 @@ def test_short_texts_are_equal_or_different_and_never_near(tmp_path: Path) -> No
     texts = ["one two three four", "one two three", "One two three four", "one two three four", "", "", None, None]
     found = run(Dedup(), [[documents(texts)]], tmp_path)
     kept = [text for _, text in found.kept()]
-    assert sorted(kept, key=str) == sorted(["one two three four", "one two three", "One two three four", "", None, None], key=str)
+    assert sorted(kept, key=str) == sorted(
+        ["one two three four", "one two three", "One two three four", "", None, None], key=str
+    )
     assert found.results["unique"][0].facts == {"rows": 8, "exact": 2, "near": 0}
 
 
@@ -189,7 +207,11 @@ def test_the_account_is_by_source_language_and_kind(tmp_path: Path) -> None:
     assert ledger["duplicates"] == {"exact": [2, 5, 0]}
     assert ledger["groups_in"] == {"books|und": [1, 3, 0], "web|en": [1, 3, 0], "web|zh": [2, 4, 0]}
     first = hashlib.md5(b"0").digest() < hashlib.md5(b"1").digest()
-    assert ledger["groups_kept"] == {"books|und": [int(not first), 3 * (not first), 0], "web|en": [int(first), 3 * first, 0], "web|zh": [1, 2, 0]}
+    assert ledger["groups_kept"] == {
+        "books|und": [int(not first), 3 * (not first), 0],
+        "web|en": [int(first), 3 * first, 0],
+        "web|zh": [1, 2, 0],
+    }
 
 
 def test_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -208,7 +230,12 @@ def test_one_bucket_of_ten_thousand(tmp_path: Path) -> None:
     found = run(Dedup(partitions=3), [[table.slice(k * 2500, 2500)] for k in range(4)], tmp_path)
     # Every partition connects the 5,001 rows that are no copies by 5,000 edges, or has no key of theirs.
     assert all(result.facts["edges"] <= 5000 for result in found.results["unique.edges"])
-    assert found.results["unique.clusters"][0].facts == {"affected": 5001, "near": 5000, "clusters": 1, "largest_component": 5001}
+    assert found.results["unique.clusters"][0].facts == {
+        "affected": 5001,
+        "near": 5000,
+        "clusters": 1,
+        "largest_component": 5001,
+    }
     assert sum(sum(found.keep(k)) for k in range(4)) == 1
     assert list(found.sizes().values()) == [10_000]
 
@@ -221,12 +248,19 @@ def test_no_documents_at_all(tmp_path: Path) -> None:
 def test_signatures_of_other_parameters_are_refused(tmp_path: Path) -> None:
     found = run(Dedup(), sharded(corpus(1), 1), tmp_path)
     nodes = {node.name: node.work for node in Dedup(minhash=MinHash(bands=20)).nodes("unique", "docs", 0)}
-    task = Task("unique.edges", 0, {"signatures": found.shards["unique.signatures"], "exact": found.shards["unique.exact"]}, tmp_path)
-    with pytest.raises(RunFailedError, match="was made with .*'bands': 14.*this step needs .*'bands': 20"):
-        nodes["unique.edges"].run(task)
+    task = Task(
+        "unique.edges",
+        0,
+        {"signatures": found.shards["unique.signatures"], "exact": found.shards["unique.exact"]},
+        tmp_path,
+    )
+    with pytest.raises(RunFailedError, match=r"was made with .*'bands': 14.*this step needs .*'bands': 20"):
+        run_work(nodes["unique.edges"], task)
 
 
-@pytest.mark.parametrize(("node", "suffix"), [("exact", ".exact"), ("edges", ".run"), ("clusters", ".edges"), ("", ".sketch")])
+@pytest.mark.parametrize(
+    ("node", "suffix"), [("exact", ".exact"), ("edges", ".run"), ("clusters", ".edges"), ("", ".sketch")]
+)
 def test_a_damaged_file_stops_the_step(tmp_path: Path, node: str, suffix: str) -> None:
     """Every file is checked whole by the first task that reads it all, or by its own among those that share it."""
     found = run(Dedup(partitions=2), sharded(corpus(1), 3), tmp_path)
@@ -238,10 +272,17 @@ def test_a_damaged_file_stops_the_step(tmp_path: Path, node: str, suffix: str) -
     (made,) = [made for made in Dedup(partitions=2).nodes("unique", "docs", 0) if made.name == name]
     inputs = {role: found.shards[source] for role, source in made.inputs.items()}
     plans = made.work.tasks({role: len(shards) for role, shards in inputs.items()})
+    tasks = [
+        Task(
+            name,
+            plan.index,
+            {r: inputs[r] if ks is None else [inputs[r][k] for k in ks] for r, ks in plan.needs.items()},
+            tmp_path,
+        )
+        for plan in plans
+    ]
     with pytest.raises(RunFailedError, match="checksum"):
-        for plan in plans:
-            given = {role: inputs[role] if needs is None else [inputs[role][k] for k in needs] for role, needs in plan.needs.items()}
-            made.work.run(Task(name, plan.index, given, tmp_path))
+        [run_work(made.work, task) for task in tasks]
 
 
 def test_nodes_and_their_inputs() -> None:
@@ -253,7 +294,12 @@ def test_nodes_and_their_inputs() -> None:
         "u.clusters": {"signatures": "u.signatures", "exact": "u.exact", "edges": "u.edges"},
         "u": {"documents": "clean", "signatures": "u.signatures", "exact": "u.exact", "clusters": "u.clusters"},
     }
-    assert [node.name for node in Dedup(exact=False).nodes("u", "c", 0)] == ["u.signatures", "u.edges", "u.clusters", "u"]
+    assert [node.name for node in Dedup(exact=False).nodes("u", "c", 0)] == [
+        "u.signatures",
+        "u.edges",
+        "u.clusters",
+        "u",
+    ]
     assert [node.name for node in Dedup(minhash=None).nodes("u", "c", 0)] == ["u.signatures", "u.exact", "u"]
     with pytest.raises(UserError, match="without documents"):
         Dedup().nodes("u", None, 0)

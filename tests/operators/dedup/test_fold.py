@@ -56,7 +56,9 @@ def test_separates(char: str) -> None:
     assert entry(char)[0] == fold.SEPARATOR
 
 
-@pytest.mark.parametrize("char", ["\u0301", "\u00ad", "\u200d", "\u200b", "\ufeff", "\u064e", "\u3099", "\ufe0f", "\u093c"])
+@pytest.mark.parametrize(
+    "char", ["\u0301", "\u00ad", "\u200d", "\u200b", "\ufeff", "\u064e", "\u3099", "\ufe0f", "\u093c"]
+)
 def test_skipped(char: str) -> None:
     assert entry(char)[0] == fold.SKIP
 
@@ -72,7 +74,9 @@ def test_words_of_scripts_without_blanks_take_three_bytes() -> None:
     assert alone[0] >= 0x800
 
 
-@pytest.mark.skipif(unicodedata.unidata_version != fold.UNICODE_VERSION, reason="this Python has another Unicode version")
+@pytest.mark.skipif(
+    unicodedata.unidata_version != fold.UNICODE_VERSION, reason="this Python has another Unicode version"
+)
 def test_the_script_makes_the_shipped_table() -> None:
     assert np.array_equal(fold.build(), fold.fold_table())
 

@@ -13,7 +13,10 @@ from operators.kernels.shingles import _read_only, _shingles_kernel, shingle_has
 from tests.operators.dedup.twins import folded_words, shingles
 
 # Letters of many scripts, marks, blanks and what is skipped, so that short examples meet every branch.
-MIXED = st.text(st.one_of(st.sampled_from("ab Z9.'\n漢字かガｶกี่ขကိုកេतिéе\u0301\u200b\u200d한🙂𠀀\0"), st.characters(codec="utf-8")), max_size=60)
+MIXED = st.text(
+    st.one_of(st.sampled_from("ab Z9.'\n漢字かガｶกี่ขကိုកេतिéе\u0301\u200b\u200d한🙂𠀀\0"), st.characters(codec="utf-8")),
+    max_size=60,
+)
 
 
 def column(texts: list[str | None]) -> pa.Array:

@@ -68,4 +68,6 @@ def test_components_equal_a_flood_fill(seed: int) -> None:
     nodes, root = components(left, right)
     assert dict(zip(nodes.tolist(), nodes[root].tolist(), strict=True)) == smallest
     fewer = forest(left, right)
-    assert sorted(zip(*(side.tolist() for side in fewer), strict=True)) == sorted((r, n) for n, r in smallest.items() if r != n)
+    assert sorted(zip(*(side.tolist() for side in fewer), strict=True)) == sorted(
+        (r, n) for n, r in smallest.items() if r != n
+    )

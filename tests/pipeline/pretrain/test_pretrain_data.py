@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
@@ -78,6 +78,7 @@ def test_rows_of_one_id_go_the_same_way(tmp_path: Path) -> None:
     assert len(corpus.held_out.start) in (1, 3)
 
 
+@settings(deadline=None, max_examples=20)  # each writes two shards
 @given(begin=st.integers(0, 50), count=st.integers(1, 4))
 def test_documents_of_a_window_are_named(tmp_path_factory: pytest.TempPathFactory, begin: int, count: int) -> None:
     folder = tmp_path_factory.getbasetemp() / "named"

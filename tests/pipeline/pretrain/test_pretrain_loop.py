@@ -35,31 +35,25 @@ def numbers(job: Job, name: str) -> list[float]:
     return [line[name] for line in curve(job) if name in line]
 
 
-def test_two_and_four_ranks_learn_what_one_learns(make_job: MakeJob) -> None:
-    one, two, four = (make_job(f"ranks{world}") for world in (1, 2, 4))
+def test_ranks_and_deaths_do_not_show(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One, two and four ranks learn the same; two ranks of which one is killed do so bit for bit."""
+    one, two, four, broken = (make_job(name) for name in ("one", "two", "four", "broken"))
     train(one, Place())
     local.launch(two, 2)
     local.launch(four, 4)
     for other in (two, four):
         for name in ("loss", "grad_norm", "bits_per_byte"):
             assert numbers(other, name) == pytest.approx(numbers(one, name), rel=1e-5), name
-        for name in ("step", "tokens", "lr", "documents", "bytes"):
+        for name in ("step", "tokens", "lr", "documents", "bytes", "unigram_bits_per_byte"):
             assert numbers(other, name) == numbers(one, name), name
-    assert numbers(one, "bits_per_byte")[-1] < numbers(one, "unigram_bits_per_byte")[0]
-
-
-def test_a_run_whose_rank_was_killed_goes_on_as_if_nothing_had_been(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rank 1 of 2 dies after step 13: the last checkpoint is of step 10, so three steps are done again."""
-    whole, broken = make_job("whole", steps=20), make_job("broken", steps=20)
-    local.launch(whole, 2)
+    assert len(numbers(one, "lr")) == 30
+    # The last checkpoint before the death is of step 10, so some steps are done again.
     monkeypatch.setenv("DIE_AT", "1:13")
     with pytest.raises(RunFailedError, match="ended with"):
         local.launch(broken, 2, DYING)
-    assert 13 <= len(numbers(broken, "tokens_per_s") or numbers(broken, "grad_norm")) < 20
+    assert 13 <= len(numbers(broken, "lr")) < 30
     local.launch(broken, 2)
-    assert curve(broken) == curve(whole)
+    assert curve(broken) == curve(two)
 
 
 def test_a_run_goes_on_with_another_number_of_ranks(make_job: MakeJob) -> None:
@@ -119,7 +113,7 @@ def test_the_file_has_a_line_a_step_and_a_line_an_evaluation(make_job: MakeJob) 
 
 def test_a_loss_that_is_no_number_stops_with_the_documents_of_its_batch(make_job: MakeJob) -> None:
     job = make_job("nan", learning_rate=1e30, warmup_steps=0)
-    with pytest.raises(RunFailedError, match=r"step \d+: loss nan.*[0-9a-f]{32}") as caught:
+    with pytest.raises(RunFailedError, match=r"step \d+: loss .*nan.*[0-9a-f]{32}") as caught:
         train(job, Place())
     known = {document_id(number).hex() for number in range(80)}
     named = set(re.findall(r"[0-9a-f]{32}", str(caught.value)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.pretrain.order import batch_windows, mix, permute
@@ -24,11 +24,13 @@ def test_mix_is_splitmix64() -> None:
     assert int(mix(np.array([0x9E3779B97F4A7C15], np.uint64))[0]) == 0x6E789E6AA1B965F4
 
 
+@settings(deadline=None)  # cores are shared
 @given(value=st.integers(0, 2**64 - 1))
 def test_mix_equals_the_obvious_python(value: int) -> None:
     assert int(mix(np.array([value], np.uint64))[0]) == slow_mix(value)
 
 
+@settings(deadline=None)  # cores are shared
 @given(size=st.integers(1, 3000), key=st.integers(0, 2**64 - 1))
 def test_permutation_is_a_bijection(size: int, key: int) -> None:
     image = permute(np.arange(size, dtype=np.uint64), size, np.array([key], np.uint64))
@@ -45,6 +47,7 @@ def test_permutation_moves_things_about() -> None:
     assert (one == other).mean() < 0.01
 
 
+@settings(deadline=None, max_examples=40)
 @given(num_windows=st.integers(1, 200), batch_size=st.integers(1, 20), seed=st.integers(0, 2**63))
 def test_each_epoch_reads_every_window_once(num_windows: int, batch_size: int, seed: int) -> None:
     steps = -(-2 * num_windows // batch_size)

@@ -31,7 +31,7 @@ class MinHash(Value):
 
     @model_validator(mode="after")
     def _signature_fits(self) -> Self:
-        if self.bands * self.rows > 4096:  # noqa: PLR2004  # the number is in the message
+        if self.bands * self.rows > 4096:  # the number is in the message
             msg = f"bands * rows is {self.bands * self.rows} bytes a document; give at most 4096"
             raise ValueError(msg)
         return self
