@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,6 +28,7 @@ class EventLog:
         self._handle: int | None = None
         self._waiting = b""
         self._uploaded = time.monotonic()
+        self._complained = False
         if storage.is_local:
             path = storage.local_path(LOG_FILE)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,24 +39,30 @@ class EventLog:
     def write(self, event: str, **facts: Any) -> None:
         """Note an event with its facts (plain data)."""
         line = orjson.dumps({"time": round(time.time(), 3), "event": event, **facts}, default=str) + b"\n"
-        if self._handle is not None:
-            os.write(self._handle, line)  # one write of a whole line: a reader never sees half of one
-            return
         self._waiting += line
-        if time.monotonic() - self._uploaded > UPLOAD_EVERY_S:
-            self._upload()
+        if self._handle is not None or time.monotonic() - self._uploaded > UPLOAD_EVERY_S:
+            self._put()
 
     def close(self) -> None:
         """Write what waits."""
+        self._put()
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-        else:
-            self._upload()
 
-    def _upload(self) -> None:
-        self._storage.write_bytes(LOG_FILE, self._waiting)
-        self._uploaded = time.monotonic()
+    def _put(self) -> None:
+        """Bring lines to disk. A diary that cannot be written (a full disk) must not end a run or hide its error."""
+        try:
+            if self._handle is None:
+                self._storage.write_bytes(LOG_FILE, self._waiting)
+                self._uploaded = time.monotonic()
+            elif self._waiting:
+                os.write(self._handle, self._waiting)  # whole lines at once: a reader never sees half of one
+                self._waiting = b""
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                print(f"{LOG_FILE} cannot be written: {error}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -60,7 +61,7 @@ class Lease:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle)
         except OSError as error:
             holder = os.read(handle, 1000).decode(errors="replace").strip() or "an unknown process"
             os.close(handle)
@@ -96,3 +97,13 @@ class Lease:
         while not self._stop.wait(HEARTBEAT_S):
             if self._name is not None:
                 self._storage.write_bytes(self._name, self._record())
+
+
+def _take(handle: int) -> None:
+    """Lock a file. `sluice status` holds a shared lock for an instant, so one refusal does not mean a driver."""
+    for pause_s in (0.02, 0.1, 0.2):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(pause_s)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -76,7 +76,10 @@ def _recorded_ancestors(graph: Graph, state: NodeState) -> tuple[str, ...]:
     found: list[str] = []
     for name in state.deps.values():
         source = graph.states[name]
-        found += _recorded_ancestors(graph, source) if source.dataset is None else [name] if not source.complete else []
+        if source.dataset is None:
+            found += _recorded_ancestors(graph, source)
+        elif not source.complete and (source.work.recorded or source.work.kind == "artifact"):
+            found.append(name)
     return tuple(dict.fromkeys(found))
 
 

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline.commit import Commit
+from pipeline.eventlog import EventLog
 
 Mode = Literal["rich", "plain", "none"]
 
@@ -49,8 +50,9 @@ class NodeProgress:
 class Progress:
     """Takes notes from the driver and shows them."""
 
-    def __init__(self, mode: Mode = "plain", stream: TextIO | None = None) -> None:
+    def __init__(self, mode: Mode = "plain", stream: TextIO | None = None, log: EventLog | None = None) -> None:
         self._mode = mode
+        self._log = log
         self._stream = stream or sys.stderr
         self._nodes: dict[str, NodeProgress] = {}
         self._last_plain = time.monotonic()
@@ -64,6 +66,7 @@ class Progress:
     def plan(self, name: str, shards: int, present: Iterable[Commit]) -> None:
         """A node's shards are known; some may be there already."""
         self._nodes[name] = NodeProgress(shards, len(list(present)))
+        self._event("planned", step=name, shards=shards, done=self._nodes[name].reused)
 
     def committed(self, name: str, commit: Commit) -> None:
         """A shard was committed."""
@@ -74,6 +77,10 @@ class Progress:
         node.docs += commit.ledger.into.docs
         node.kept += commit.ledger.kept.docs
         node.bytes += commit.ledger.into.bytes
+        self._event(
+            "committed", step=name, shard=commit.index, docs=commit.ledger.into.docs, kept=commit.ledger.kept.docs,
+            seconds=commit.run.get("seconds"), host=commit.run.get("host"),
+        )
         if node.reused + node.done >= node.shards:
             node.ended = time.monotonic()
             if self._mode == "plain":
@@ -81,6 +88,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A line for the person."""
+        self._event("note", text=text)
         if self._mode == "rich" and self._live is not None:
             self._live.console.print(text)
         elif self._mode == "plain":
@@ -123,6 +131,10 @@ class Progress:
                 f"{node.bytes / node.seconds / 1e6:.1f} MB/s"
             )
         return f"{name}: {done}/{node.shards} shards{again}{rates}, ETA {_eta(node) or '?'}"
+
+    def _event(self, event: str, **facts: object) -> None:
+        if self._log is not None:
+            self._log.write(event, **facts)
 
     def _line(self, text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {text}", file=self._stream, flush=True)

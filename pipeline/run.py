@@ -59,7 +59,7 @@ class Driver:
             StoppedError: told to stop; what was running has been committed.
         """
         self._resolve()
-        while not all(state.complete for state in self.graph.states.values()):
+        while not self._done():
             if self.should_stop():
                 self._drain()
                 msg = "stopped; the same command goes on from here"
@@ -71,12 +71,15 @@ class Driver:
                 self._take(one)
             if finished:
                 self._resolve()
-            elif not self._in_flight and not self._ready:
+            elif not self._in_flight and not self._ready and not self._done():
                 waiting = [s.name for s in self.graph.states.values() if not s.complete]
                 msg = f"nothing can run, yet {', '.join(waiting)} are not complete: an engine bug"
                 raise RunFailedError(msg)
             self.progress.tick(self._in_flight)
         self.progress.tick(0, last=True)
+
+    def _done(self) -> bool:
+        return all(state.complete for state in self.graph.states.values())
 
     # -- graph ----------------------------------------------------------------------------------------------------
 

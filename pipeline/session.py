@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from pipeline.backends.backend import Backend
 from pipeline.backends.inline import InlineBackend
 from pipeline.dataset import RUN_FILE, Run
 from pipeline.errors import UserError
+from pipeline.eventlog import logged
 from pipeline.fingerprint import FORMAT_VERSION
 from pipeline.graph import Graph
 from pipeline.inputs import FrozenInputs, freeze
@@ -62,13 +63,13 @@ def run(workflow: Workflow, out: str, settings: Settings | None = None) -> Run:
         raise UserError(msg)
     check_packages()
     storage = Storage(out)
-    with Lease(storage), _stoppable(storage) as should_stop:
+    with Lease(storage), logged(storage, asdict(settings)) as log, _stoppable(storage) as should_stop:
         clear_scratch(storage)
         inputs = freeze_inputs(workflow, storage)
         graph = Graph(workflow.nodes(), inputs, settings.limit)
         record = Record(workflow, graph, storage)
         record.write()
-        progress = Progress(settings.progress)
+        progress = Progress(settings.progress, log=log)
         backend = _backend(storage, settings)
         expect = {step.name: step.expect for step in workflow.steps}
         driver = Driver(graph, storage, backend, progress, expect, should_stop, record.write)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operators.dedup.verb import Dedup
-from operators.tokenize.work import Tokenize
+from operators.tokenize.tokens import Tokenize
 from pipeline.readers.read import Read
 
 from operators.classify.train import TrainClassifier

@@ -13,6 +13,7 @@ from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import LOWER, SPACE
 
 _ONES = 0x0101010101010101
+_LOW_BITS = 0x7F7F7F7F7F7F7F7F
 
 
 @intrinsic
@@ -25,6 +26,32 @@ def load_word(_context: Any, data: Any, position: Any) -> Any:  # noqa: ARG001
         return builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
 
     return types.int64(data, types.int64), load
+
+
+@intrinsic
+def store_word(_context: Any, data: Any, position: Any, word: Any) -> Any:  # noqa: ARG001
+    """Write int64 ``word`` over eight bytes of a uint8 array from a position on, lowest first."""
+
+    def store(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.gep(array.data, [args[1]])
+        builder.store(args[2], builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(data, types.int64, types.int64), store
+
+
+@lean_kernel
+def copy_bytes(data, first, last, target, position):  # noqa: ANN001, ANN201
+    """Copy ``data[first:last]`` to ``target[position:]``, which needs room for 8 bytes more."""
+    while first + 8 <= data.shape[0] and first < last:
+        store_word(target, position, load_word(data, first))
+        first += 8
+        position += 8
+    while first < last:
+        target[position] = data[first]
+        first += 1
+        position += 1
 
 
 @lean_kernel
@@ -59,6 +86,13 @@ def code_point_before(data, position):  # noqa: ANN001, ANN201
     while data[first] & 0xC0 == 0x80:
         first -= 1
     return code_point(data, first)
+
+
+@lean_kernel
+def has_byte(word, repeated):  # noqa: ANN001, ANN201
+    """Whether one of the 8 bytes of a word is the byte that ``repeated`` holds 8 times."""
+    word ^= repeated
+    return ((((word & _LOW_BITS) + _LOW_BITS) | word) | _LOW_BITS) != -1
 
 
 @lean_kernel

@@ -10,13 +10,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.kernels.buffers import TextBuffers, text_buffers
-from operators.kernels.bytewise import code_point, hash_word, slot_of
+from operators.kernels.bytewise import code_point, has_byte, hash_word, load_word, slot_of
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.punctuation import SYMBOLS, membership
 from operators.kernels.segmentation import Segments, WordRule
 from operators.kernels.spans import Spans
 from operators.kernels.unicode_table import ALPHA
 from operators.kernels.words import Words
+
+_HASHES, _DOTS, _E2 = 0x2323232323232323, 0x2E2E2E2E2E2E2E2E, -0x1D1D1D1D1D1D1D1E
+"""Eight times "#", "." and the first byte of "…"."""
 
 MEASURES = 8
 """Rows of the result: words that are more than symbols, code points per such word, "#" per word, ellipses per word,
@@ -90,21 +93,24 @@ def _only_symbols(data, first, last, symbols):  # noqa: ANN001, ANN202
 @lean_kernel
 def _count_marks(data, first, last):  # noqa: ANN001, ANN202
     """(number signs, ellipses: "..." without overlap and "…")."""
-    hashes, three_dots, ellipses = 0, 0, 0
-    for position in range(first, last):
-        hashes += data[position] == 35
-    for position in range(first, last - 2):
-        one, two, three = data[position], data[position + 1], data[position + 2]
-        three_dots += (one == 46) & (two == 46) & (three == 46)
-        ellipses += (one == 0xE2) & (two == 0x80) & (three == 0xA6)
-    if three_dots == 0:
-        return hashes, ellipses
-    run = 0
-    for position in range(first, last):
-        run = run + 1 if data[position] == 46 else 0
-        if run == 3:
-            ellipses += 1
-            run = 0
+    hashes, ellipses, dots, position = 0, 0, 0, first
+    while position < last:
+        stop = min(position + 8, last)
+        if position + 8 <= last:
+            word = load_word(data, position)
+            if not (has_byte(word, _DOTS) or has_byte(word, _HASHES) or has_byte(word, _E2)):
+                dots = 0
+                position = stop
+                continue
+        while position < stop:
+            byte = data[position]
+            dots = dots + 1 if byte == 46 else 0
+            if dots == 3:
+                ellipses += 1
+                dots = 0
+            hashes += byte == 35
+            ellipses += byte == 0xE2 and data[position + 1] == 0x80 and data[position + 2] == 0xA6
+            position += 1
     return hashes, ellipses
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.kernels.buffers import text_buffers
-from operators.kernels.bytewise import count_chars, hash_bytes, load_word, same_bytes, slot_of, table_mask
+from operators.kernels.bytewise import copy_bytes, count_chars, hash_bytes, load_word, same_bytes, slot_of, table_mask
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.segmentation import Segments, WordRule
 
@@ -26,8 +26,8 @@ NAMES = (
 )
 """Rows of the result."""
 
-_PREFIX = 14
-"""Bytes; 5 words have 20 in English prose, 7 have less than 14 in one of a hundred cases."""
+_PREFIX = 40
+"""Bytes looked at before an n-gram is hashed; 10 words have 42 in English prose."""
 
 DATATROVE = 0
 DCLM = 1
@@ -154,6 +154,22 @@ def _intern(left, right, grams, key, count, table, mask):  # noqa: ANN001, ANN20
 
 
 @lean_kernel
+def _first_equal_word(data, words, first, row, table, mask):  # noqa: ANN001, ANN202, PLR0913
+    """``_first_equal`` for words, whose hash settles it up to 7 bytes."""
+    digest = words.hash[row]
+    slot = slot_of(digest, mask)
+    while table[slot] != 0:
+        other = first + table[slot] - 1
+        if words.hash[other] == digest:
+            size = words.size[row]
+            if digest >= 0 or (words.size[other] == size and same_bytes(data, words.start[other], words.start[row], size)):
+                return other
+        slot = (slot + 1) & mask
+    table[slot] = row - first + 1
+    return row
+
+
+@lean_kernel
 def number_words(data, words, first, last, word_id, count, table, drop_marks):  # noqa: ANN001, ANN201, PLR0913
     """Give equal words one number: fills ``word_id`` and ``count``; returns how many words there are of one text.
 
@@ -165,7 +181,7 @@ def number_words(data, words, first, last, word_id, count, table, drop_marks):  
     for row in range(first, last):
         if drop_marks and not words.flags[row] & 12:  # ALPHA | NUMERIC
             continue
-        original = _first_equal(data, words.start, words.size, words.hash, first, row, table, mask) - first
+        original = _first_equal_word(data, words, first, row, table, mask) - first
         word_id[0, kept] = original
         word_id[1, kept] = words.chars[row]
         kept += 1
@@ -238,85 +254,107 @@ def _pack(data, words, first, last, packed, at):  # noqa: ANN001, ANN202, PLR091
     for row in range(first, last):
         at[row - first] = used
         start, size = words.start[row], words.size[row]
-        for k in range(size):
-            packed[used + k] = data[start + k]
+        copy_bytes(data, start, start + size, packed, used)
         used += size
     at[last - first] = used
     return used
 
 
 @lean_kernel
-def _mark_candidates(num_words, packed, at, seen, candidate):  # noqa: ANN001, ANN202
-    """Mark the words from which on the next ``_PREFIX`` packed bytes may occur at another word too.
+def _share_prefixes(num_words, packed, at, seen, shared, listed, key):  # noqa: ANN001, ANN202, PLR0913
+    """Fill ``shared``: how many of the packed bytes from each word on may occur at another word, 0, 8, 16 ... _PREFIX.
 
-    Two n-grams of that many bytes and more are equal only if both begin at marked words; in ordinary text one word in
-    ten is marked. ``seen`` has room for 4 slots a word, which hold 1 or 2 for once or more.
+    Each round looks at the next 8 bytes of the words left by the one before. ``seen`` has room for 8 slots a word, which
+    hold 1 or 2 for once or more; two keys in one slot cost time later and nothing else.
     """
-    mask = 2 * table_mask(num_words) + 1
-    seen[: mask + 1] = 0
-    inside = 0
-    while inside < num_words and at[inside] + _PREFIX <= at[num_words]:
-        inside += 1
-    for word in range(inside):
-        key = load_word(packed, at[word]) * -7046029254386353131 ^ load_word(packed, at[word] + _PREFIX - 8)
-        slot = slot_of(key, mask)
-        candidate[word] = slot
-        seen[slot] = min(seen[slot] + 1, 2)
-    for word in range(inside):
-        candidate[word] = seen[candidate[word]] == 2
-    candidate[inside:num_words] = 0
+    left = num_words
+    for word in range(num_words):
+        shared[word], listed[word], key[word] = 0, word, 0
+    for size in range(8, _PREFIX + 1, 8):
+        mask = 2 * table_mask(left) + 1
+        seen[: mask + 1] = 0
+        for k in range(left):
+            word = listed[k]
+            if at[word] + size <= at[num_words]:
+                key[word] = (key[word] ^ load_word(packed, at[word] + size - 8)) * -7046029254386353131
+                key[word] ^= key[word] >> 32
+                slot = slot_of(key[word], mask)
+                seen[slot] = min(seen[slot] + 1, 2)
+        found = 0
+        for k in range(left):
+            word = listed[k]
+            if at[word] + size <= at[num_words] and seen[slot_of(key[word], mask)] == 2:
+                shared[word] = size
+                listed[found] = word
+                found += 1
+        left = found
 
 
 @lean_kernel
-def _scan_copies(size, num_words, packed, at, candidate, digest, chars_before, table):  # noqa: ANN001, ANN202, PLR0913
-    """datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words."""
-    grams = num_words - size + 1
-    mask = table_mask(grams)
+def _scan_copies(size, num_words, left, packed, at, scratch, chars_before):  # noqa: ANN001, ANN202, PLR0913
+    """datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words.
+
+    An n-gram can only be equal to another if as much of its beginning is shared as ``_share_prefixes`` looked at: in
+    ordinary text that leaves a fifth of the words for 5-grams and hardly any for 10-grams. ``listed`` holds the ``left``
+    words that smaller n-grams left over. Returns (code points, words left over).
+    """
+    table, shared, listed, digest = scratch
+    found = 0
+    for k in range(left):
+        word = listed[k]
+        if word + size <= num_words and shared[word] >= min((at[word + size] - at[word]) & ~7, _PREFIX):
+            listed[found] = word
+            found += 1
+    mask = table_mask(found)
     table[: mask + 1] = 0
-    copied, position = 0, 0
-    while position < grams:
-        length = at[position + size] - at[position]
-        if length >= _PREFIX and candidate[position] == 0:
-            position += 1
+    copied, free_from = 0, 0
+    for k in range(found):
+        word = listed[k]
+        if word < free_from:
             continue
-        digest[position] = hash_bytes(packed, at[position], at[position] + length)
-        slot = slot_of(digest[position], mask)
+        length = at[word + size] - at[word]
+        digest[word] = hash_bytes(packed, at[word], at[word] + length)
+        slot = slot_of(digest[word], mask)
         hit = False
         while table[slot] != 0 and not hit:
             other = table[slot] - 1
             hit = (
-                digest[other] == digest[position]
+                digest[other] == digest[word]
                 and at[other + size] - at[other] == length
-                and same_bytes(packed, at[other], at[position], length)
+                and same_bytes(packed, at[other], at[word], length)
             )
             slot = (slot + 1) & mask
         if hit:
-            copied += chars_before[position + size] - chars_before[position]
-            position += size
+            copied += chars_before[word + size] - chars_before[word]
+            free_from = word + size
         else:
-            table[slot] = position + 1
-            position += 1
-    return copied
+            table[slot] = word + 1
+    return copied, found
 
 
 @lean_kernel
 def _joined_copies(data, words, first, last, chars_before, chars, scratch, out, text):  # noqa: ANN001, ANN202, PLR0913
     """``duplicate_5_gram`` to ``duplicate_10_gram`` of datatrove for one text."""
-    table, packed, at, digest, seen, candidate = scratch
+    table, packed, at, digest, seen, shared, listed = scratch
     num_words = last - first
     if num_words < 5:
         return
     _pack(data, words, first, last, packed, at)
-    _mark_candidates(num_words, packed, at, seen, candidate)
+    _share_prefixes(num_words, packed, at, seen, shared, listed, digest)
+    left = num_words
+    for word in range(num_words):
+        listed[word] = word
     for size in range(5, min(10, num_words) + 1):
-        out[size + 2, text] = _scan_copies(size, num_words, packed, at, candidate, digest, chars_before, table) / chars
+        copied, left = _scan_copies(size, num_words, left, packed, at, (table, shared, listed, digest), chars_before)
+        out[size + 2, text] = copied / chars
 
 
 @lean_kernel
 def repeated_ngrams(texts, words, flavour, scratch, numbers, out):  # noqa: ANN001, ANN201, PLR0913
     """Fill rows 4 to 12 of ``out`` (13, N): top 2-, 3-, 4-grams, then repeated 5- to 10-grams; 0 where there is no n-gram.
 
-    scratch: (table int32, packed uint8, at int64, digest int64, seen uint8, candidate int32). numbers: (word_id int32 (2, M), ids int32,
+    scratch: (table int32, packed uint8, at int64, digest int64, seen uint8, shared int32,
+    listed int32). numbers: (word_id int32 (2, M), ids int32,
     counts int32 (2, M), key int64, chars_before int64), each with room for the longest text.
     """
     word_id, ids, counts, key, chars_before = numbers
@@ -364,8 +402,8 @@ def repetition(found: Segments, rule: WordRule, flavour: int) -> FloatArray:
     repeated_lines(texts, lines, paragraphs, flavour, table, count, out)
     out[4:, np.isnan(out[0])] = np.nan
     scratch = (
-        table, np.empty(longest_bytes, np.uint8), np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64),
-        np.empty(8 * longest + 8, np.uint8), np.empty(longest + 1, np.int32),
+        table, np.empty(longest_bytes + 8, np.uint8), np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64),
+        np.empty(8 * longest + 8, np.uint8), np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32),
     )  # fmt: skip
     numbers = (
         np.empty((2, longest + 1), np.int32), np.empty(longest + 1, np.int32), np.empty((2, longest + 1), np.int32),

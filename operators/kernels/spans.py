@@ -11,6 +11,7 @@ from operators.kernels.bytewise import (
     code_point,
     code_point_before,
     count_chars,
+    has_byte,
     hash_bytes,
     is_closer,
     is_final_dot,
@@ -25,7 +26,6 @@ SPLITLINES = 1
 PARAGRAPHS = 2
 SENTENCES = 3
 
-_ONES = 0x0101010101010101
 _HIGH = -0x7F7F7F7F7F7F7F80
 
 
@@ -73,8 +73,7 @@ def _emit(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR091
 def _next_newline(data, position, last):  # noqa: ANN001, ANN202
     """Position of the first line feed from ``position`` on, or ``last``."""
     while position + 8 <= last:
-        word = load_word(data, position) ^ 0x0A0A0A0A0A0A0A0A
-        if (word - _ONES) & ~word & _HIGH:  # a byte is 0
+        if has_byte(load_word(data, position), 0x0A0A0A0A0A0A0A0A):
             break
         position += 8
     while position < last and data[position] != 10:

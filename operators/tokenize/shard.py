@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from operators.tokenize.append_eos import append_eos
 from operators.tokenize.engines import Ids
-from pipeline.documents import ID_TYPE, text_bytes
+from pipeline.documents import ID_TYPE
 from pipeline.errors import RunFailedError
 from pipeline.parquet_shard import ParquetShard
 from pipeline.rejects import languages, sources
@@ -37,17 +37,20 @@ class ShardWriter:
         self._name = name
         self._payload = (folder / "tokens.bin").open("wb")
         self._docs = ParquetShard(folder / "docs.parquet")
-        self._docs.add(_rows(pa.table({"id": pa.array([], ID_TYPE), "text": pa.array([], pa.large_string())}), 0,
-                             np.zeros(0, np.int64)))
-        self._lengths: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        none = np.zeros(0, np.int64)
+        self._docs.add(_rows(pa.table({"id": pa.array([], ID_TYPE)}), none, none, none))
+        self._lengths = [none]
         self._ids: list[pa.Array] = []
         self.num_tokens = 0
         self.num_docs = 0
 
-    def add(self, docs: pa.Table, ids: Ids, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def add(
+        self, docs: pa.Table, ids: Ids, *, ends: npt.NDArray[np.int64], num_bytes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         """Append documents; returns their lengths in tokens, end mark included.
 
-        ids: tokens back to back; ends: int64 (rows,), where each document ends in them; none may be empty.
+        ids: tokens back to back. ends: int64 (rows,), where each document ends in them; none may be empty.
+        num_bytes: int64 (rows,), UTF-8 bytes of each text.
 
         Raises:
             RunFailedError: a text gave the end mark itself, so trainers would cut the document there.
@@ -60,7 +63,7 @@ class ShardWriter:
             raise RunFailedError(msg)
         lengths = np.diff(ends, prepend=np.int64(0)) + 1
         self._payload.write(out.data)
-        self._docs.add(_rows(docs, self.num_tokens, lengths))
+        self._docs.add(_rows(docs, self.num_tokens + np.cumsum(lengths) - lengths, lengths, num_bytes))
         self._lengths.append(lengths)
         self._ids.append(docs["id"].combine_chunks())
         self.num_tokens += len(out)
@@ -114,15 +117,16 @@ def datatrove_metadata(name: str, itemsize: int, num_tokens: int) -> str:
     return f"{name}|{itemsize}\n{num_tokens}\n{float(mantissa) * 10**tens:.{2 - tens}f} {_UNITS[thousands]}T"
 
 
-def _rows(docs: pa.Table, start: int, lengths: npt.NDArray[np.int64]) -> pa.Table:
+def _rows(
+    docs: pa.Table, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], num_bytes: npt.NDArray[np.int64]
+) -> pa.Table:
     def strings(name: str) -> pa.Array:
         if name not in docs.column_names:
             return pa.nulls(docs.num_rows, pa.string())
         return docs[name].combine_chunks().cast(pa.string())
 
-    starts = start + np.cumsum(lengths) - lengths
     columns = [
         docs["id"].combine_chunks(), sources(docs), pc.cast(languages(docs), pa.string()), strings("url"),
-        pa.array(lengths, pa.int64()), text_bytes(docs), pa.array(starts, pa.int64()), strings("origin"),
-    ]
+        *(pa.array(numbers, pa.int64()) for numbers in (lengths, num_bytes, starts)), strings("origin"),
+    ]  # fmt: skip
     return pa.Table.from_arrays(columns, names=_NAMES)

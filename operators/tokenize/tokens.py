@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from operators.kernels.buffers import text_buffers
 from operators.tokenize.encoder import Encoder
 from operators.tokenize.shard import ShardWriter
-from pipeline.documents import as_documents, text_bytes
+from pipeline.documents import as_documents
 from pipeline.errors import UserError
 from pipeline.ledger import Count, Flow, Ledger
 from pipeline.parquet_shard import ParquetShard
@@ -70,17 +71,19 @@ class TokenizeSink(Sink):
     def add(self, docs: pa.Table) -> pa.Table:
         """Encode and append; returns the documents that have tokens."""
         docs = as_documents(docs)
-        text = pc.fill_null(docs["text"].combine_chunks(), "")
+        if not docs.num_rows:
+            return docs
+        text = pc.fill_null(docs["text"].chunk(0), "")
+        sizes = np.diff(text_buffers(text).offsets)
         ids, offsets = self._encoder.encode(text)
-        lengths = np.diff(offsets)
-        mask = lengths > 0
+        mask = np.diff(offsets) > 0
         kept = docs if mask.all() else docs.filter(pa.array(mask))
-        tokens = np.zeros(len(lengths), np.int64)
+        tokens = np.zeros(docs.num_rows, np.int64)
         if kept.num_rows:
-            tokens[mask] = self._writer.add(kept, ids, offsets[1:][mask])
-        self._count(docs, tokens)
+            tokens[mask] = self._writer.add(kept, ids, ends=offsets[1:][mask], num_bytes=sizes[mask])
+        self._count(docs, sizes, tokens)
         if kept.num_rows < docs.num_rows:
-            self._drop(docs.filter(pa.array(~mask)))
+            self._drop(docs.filter(pa.array(~mask)), sizes[~mask])
         return kept
 
     def close(self) -> Result:
@@ -97,10 +100,10 @@ class TokenizeSink(Sink):
         }  # fmt: skip
         return Result(outputs, self._ledger, facts)
 
-    def _count(self, docs: pa.Table, tokens: npt.NDArray[np.int64]) -> None:
+    def _count(self, docs: pa.Table, sizes: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]) -> None:
         rows = pa.table({
             "language": languages(docs), "source": sources(docs), "kept": pa.array(tokens > 0),
-            "bytes": text_bytes(docs), "tokens": pa.array(tokens),
+            "bytes": pa.array(sizes), "tokens": pa.array(tokens),
         })  # fmt: skip
         sums = rows.group_by(["source", "language", "kept"]).aggregate(
             [("bytes", "count"), ("bytes", "sum"), ("tokens", "sum")]
@@ -117,8 +120,7 @@ class TokenizeSink(Sink):
                 ledger.group_kept.setdefault(group, Count()).merge(count)
                 flow.out.setdefault(row["language"], Count()).merge(count)
 
-    def _drop(self, docs: pa.Table) -> None:
-        sizes = text_bytes(docs).to_numpy()
+    def _drop(self, docs: pa.Table, sizes: npt.NDArray[np.int64]) -> None:
         verdicts = [Verdict(_NAME, "no_tokens" if size else "empty", "0", "1") for size in sizes]
         self._dropped.add(dropped_rows(docs, verdicts, sizes, "sample", ()))
         for verdict, size in zip(verdicts, sizes.tolist(), strict=True):

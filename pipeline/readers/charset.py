@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from resiliparse.parse.encoding import detect_encoding
@@ -106,23 +107,27 @@ def _ascii_readable(label: bytes | None) -> str | None:
 @dataclass(frozen=True)
 class _Candidate:
     decoded: Decoded
-    num_special: int
-    """Non-ASCII characters of the text, U+FFFD included."""
 
     @classmethod
     def of(cls, data: bytes, encoding: str, origin: CharsetFrom) -> _Candidate:
         text, replaced = decode(data, encoding)
-        num_special = 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
-        return cls(Decoded(text, encoding, origin, replaced), num_special)
+        return cls(Decoded(text, encoding, origin, replaced))
+
+    @cached_property
+    def num_special(self) -> int:
+        """Non-ASCII characters of the text, U+FFFD included."""
+        text = self.decoded.text
+        return 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
 
     @property
     def damage(self) -> float:
-        return self.decoded.replaced / max(1, self.num_special)
+        return self.decoded.replaced / self.num_special if self.decoded.replaced else 0.0
 
     @property
     def trusted(self) -> bool:
-        sound = self.num_special - self.decoded.replaced
-        is_utf8 = self.decoded.charset == UTF8 and sound >= _SURE_OVER_MULTI
+        if not self.decoded.replaced:
+            return True
+        is_utf8 = self.decoded.charset == UTF8 and self.num_special - self.decoded.replaced >= _SURE_OVER_MULTI
         return self.damage <= (_MAX_DAMAGE_UTF8 if is_utf8 else _MAX_DAMAGE)
 
     def sure_over(self, other: str) -> bool:

@@ -96,9 +96,8 @@ def _item(options: Read, values: dict[str, Any], origin: str) -> Item:
     if len(raw) > options.max_document_bytes:
         msg = f"text of {len(raw)} bytes, over max_document_bytes = {options.max_document_bytes}"
         raise _BadRecordError(msg)
-    extra = tuple(
-        record_id if column.name == "record_id" else _typed(values.get(column.name), column) for column in options.further
-    )
+    values["record_id"] = record_id
+    extra = tuple(_typed(values.get(column.name), column) for column in options.further)
     return Found(raw, locator, origin, url, date, _string(values.get("license")), source, extra)
 
 

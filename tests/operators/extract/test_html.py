@@ -10,11 +10,11 @@ from operators.extract.html import ExtractHtml
 PAGE = """<!doctype html><html><head><title> On  the
 river </title><script>var a = "<div><div>";</script></head><body><nav><a href="/">Home</a> <a href="/x">Menu</a></nav>
 <main><h1>On the river</h1><p>The boat left at dawn &amp; came back late.</p><p>Nobody had seen it go.</p>
-<ul><li>one oar</li><li>two nets</li></ul></main><footer>Imprint and privacy</footer></body></html>"""
+<blockquote>They took two nets.</blockquote></main><footer>Imprint and privacy</footer></body></html>"""
 
 
 def documents(*texts: str | None) -> pa.Table:
-    return pa.table({"id": [bytes([i]) * 16 for i in range(len(texts))], "text": pa.array(texts, pa.large_string())})
+    return pa.table({"id": pa.array([bytes([i]) * 16 for i in range(len(texts))], pa.binary(16)), "text": pa.array(texts, pa.large_string())})
 
 
 def extract(text: str | None, **parameters: object) -> dict[str, object]:
@@ -78,6 +78,11 @@ def test_the_limit_on_bytes_is_inclusive_and_cuts_nothing() -> None:
         "".join(f"<p><b id={number}>x" for number in range(5_000)),
         "<div>" * 900 + "<p>a</p>" * 20_000,
         "<font><i><b><div>" * 20_000,
+        "<p><div></p>" * 20_000,
+        "<span><div></span>" * 20_000,
+        "<td><div>" * 20_000,
+        "<li><section>" * 20_000,
+        "<div><table><tr><td></div>" * 20_000,
         "<!--a--><script>1<2</script><section title='a>b'>" * 20_000,
     ],
 )
@@ -95,6 +100,9 @@ def test_deep_nesting_is_refused(page: str) -> None:
         "<div><b><font size=2>word</div>" * 5_000,
         "<div><span>word</div>" * 5_000,
         "<p><a href=x>word" * 5_000,
+        "<p><b><font size=2>word" * 5_000,
+        "<table>" + "<tr><td><div><font size=2>word" * 5_000,
+        "<dl>" + "<dt><b>word<dd><p>word" * 5_000,
         "<img><br>word<p><!-- <div> -->" * 5_000,
         "<script>'" + "<div>" * 5_000 + "'</script><p>word",
         "<p><svg>" + "<path d=x />" * 5_000 + "</svg>word",

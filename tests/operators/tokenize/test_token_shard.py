@@ -20,13 +20,14 @@ from pipeline.work import Result
 DOCS = documents(["one", "two two", "三"], source="books", language="en")
 IDS = np.array([5, 6, 7, 8, 9, 10], np.uint32)
 ENDS = np.array([2, 3, 6], np.int64)
+SIZES = np.array([3, 7, 3], np.int64)
 
 
 def written(folder: Path, dtype: str = "<u2") -> dict[str, Path]:
     """Three documents of tokens 5 6, 7, 8 9 10 with end mark 0."""
     folder.mkdir()
     writer = ShardWriter(folder, dtype=np.dtype(dtype), eos=0, name="sluice-abc")
-    assert writer.add(DOCS, IDS.astype(dtype), ENDS).tolist() == [3, 2, 4]
+    assert writer.add(DOCS, IDS.astype(dtype), ends=ENDS, num_bytes=SIZES).tolist() == [3, 2, 4]
     return published(Result(writer.close()), folder / "published")
 
 
@@ -85,7 +86,7 @@ def test_a_shard_without_documents(tmp_path: Path) -> None:
 def test_an_end_mark_from_a_text_stops_the_shard(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, dtype=np.dtype("<u2"), eos=7, name="x")
     with pytest.raises(RunFailedError, match=DOCS["id"][1].as_py().hex()):
-        writer.add(DOCS, IDS, ENDS)
+        writer.add(DOCS, IDS, ends=ENDS, num_bytes=SIZES)
     writer.close()
 
 
