@@ -33,7 +33,9 @@ def main(paths: list[Path]) -> None:
                 by_type["all"].append(scores)
                 by_type[row.get("page_type", "page")].append(scores)
             failures = Counter(docs["extract_html.failure"].drop_null().to_pylist())
-            print(f"{path.name}, main_content={main_content}: {1000 * seconds / len(rows):.1f} ms per page, failures {dict(failures)}")
+            print(
+                f"{path.name}, main_content={main_content}: {1000 * seconds / len(rows):.1f} ms per page, failures {dict(failures)}"
+            )
             for name, values in sorted(by_type.items()):
                 precision, recall, f1 = (mean(value) for value in zip(*values, strict=True))
                 print(f"  {name}: {len(values)} pages, precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f}")

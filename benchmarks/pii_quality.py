@@ -47,7 +47,9 @@ def report(path: Path, rows: list[dict[str, Any]], found: list[set[tuple[int, in
             decoys[f"{decoy['type']}, {any(s < end and start < e for s, e, _ in spans)}"] += 1
     for kind, name in NAMES.items():
         precision, recall = exact[kind] / max(hits[kind], 1), exact[kind] / max(gold[kind], 1)
-        print(f"{path.name} {name}: {gold[kind]} labelled, precision {precision:.4f}, recall {recall:.4f} (exact spans)")
+        print(
+            f"{path.name} {name}: {gold[kind]} labelled, precision {precision:.4f}, recall {recall:.4f} (exact spans)"
+        )
     print("  decoys, whether touched:", dict(sorted(decoys.items())))
     print("  differences:", wrong[:20])
 

@@ -12,7 +12,7 @@ from pipeline.chain import Rejection, Rows, run_filters, run_map, stretches
 from pipeline.documents import as_documents, text_bytes
 from pipeline.errors import UserError
 from pipeline.ledger import Count, Ledger
-from pipeline.operator import Filter, Map, Operator
+from pipeline.operator import Map, Operator
 from pipeline.rejects import KeepText, align, dropped_schema, languages, quarantine_schema, sources
 
 
@@ -80,7 +80,7 @@ def apply(
         ValueError: ``id`` or ``text`` is missing or of another type.
         UserError: an operator cannot work on these columns.
     """
-    chosen = (operators,) if isinstance(operators, Map | Filter) else tuple(operators)
+    chosen: tuple[Operator, ...] = (operators,) if isinstance(operators, Operator) else tuple(operators)
     for operator in chosen:
         operator.prepare()
     return Chain(chosen, keep_dropped_text).run(docs)

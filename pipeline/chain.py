@@ -108,7 +108,7 @@ def run_map(operator: Map, rows: Rows, rejection: Rejection) -> None:
     if empty.any():
         gone = np.flatnonzero(empty)
         position = after.column_names.index("text")
-        old_text = after.take(gone).set_column(position, "text", before["text"].take(pa.array(gone)))
+        old_text = after.take(gone).set_column(position, "text", before["text"].take(pa.array(gone, pa.int64())))
         verdicts = [Verdict(operator.name, "nothing_left")] * len(gone)
         rows.dropped.append(dropped_rows(old_text, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers))
     _quarantine(rows, before, operator, [(int(chosen[f.row]), f.error) for f in failures], rejection)
@@ -130,16 +130,16 @@ def _merge(before: pa.Table, parts: Sequence[pa.Table], chosen: npt.NDArray[np.i
         return mapped.combine_chunks()
     index = np.arange(before.num_rows) + mapped.num_rows
     index[chosen] = np.arange(len(chosen))
-    columns = {}
+    columns: dict[str, pa.ChunkedArray] = {}
     for name in mapped.column_names:
         column = mapped[name]
         other = before[name] if name in before.column_names else pa.nulls(before.num_rows, column.type)
         both = pa.chunked_array([*column.chunks, *pa.chunked_array(other).chunks] if isinstance(other, pa.Array)
                                 else [*column.chunks, *other.chunks], type=column.type)
-        columns[name] = both.take(pa.array(index))
+        columns[name] = both.take(pa.array(index, pa.int64()))
     for name in before.column_names:
         columns.setdefault(name, before[name])
-    return pa.table(columns).combine_chunks()
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns)).combine_chunks()
 
 
 def run_filters(filters: Sequence[Filter], rows: Rows, rejection: Rejection) -> None:
@@ -156,7 +156,7 @@ def run_filters(filters: Sequence[Filter], rows: Rows, rejection: Rejection) -> 
         gone = np.array(sorted(state.fates), np.int64)
         verdicts = [state.fates[int(row)] for row in gone]
         rows.dropped.append(
-            dropped_rows(docs.take(pa.array(gone)), verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
+            dropped_rows(docs.take(pa.array(gone, pa.int64())), verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
         )
     for operator in filters:
         _quarantine(rows, docs, operator, state.failed.get(operator.name, []), rejection)
@@ -230,7 +230,7 @@ def _measured(
     good = np.setdiff1d(chosen, [failure.row for failure in failures])
     back = np.full(docs.num_rows, -1, np.int64)
     back[good] = np.arange(len(good))
-    index = pa.array(back, mask=back < 0)
+    index = pa.array(back, pa.int64(), mask=back < 0)
     scattered = {}
     for name, first in template.items():
         whole = pa.chunked_array([part[name] for _, part in parts], type=first.type).combine_chunks()

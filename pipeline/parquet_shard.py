@@ -23,6 +23,7 @@ class ParquetShard:
         self.path = path
         self.num_rows = 0
         self._writer: pq.ParquetWriter | None = None
+        self._schema = pa.schema([])
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
 
@@ -34,11 +35,12 @@ class ParquetShard:
         """
         table = table.replace_schema_metadata(None)
         if self._writer is None:
+            self._schema = table.schema
             self._writer = pq.ParquetWriter(
                 self.path, table.schema, compression="zstd", compression_level=3, write_page_checksum=True
             )
-        elif not self._writer.schema.equals(table.schema):
-            msg = f"columns changed within {self.path.name}: {_difference(self._writer.schema, table.schema)}"
+        elif not self._schema.equals(table.schema):
+            msg = f"columns changed within {self.path.name}: {_difference(self._schema, table.schema)}"
             raise RunFailedError(msg)
         self.num_rows += table.num_rows
         self._waiting.append(table)

@@ -88,13 +88,16 @@ def _input_bytes(graph: Graph, state: NodeState) -> int | None:
         shards = graph.inputs[state.name].shards[: len(state.plans)]
         sizes = {file.path: file.size for file in graph.inputs[state.name].files}
         return sum((piece.end or sizes[piece.path]) - (piece.start or 0) for shard in shards for piece in shard)
-    total = 0
-    for name in state.node.inputs.values():
-        source = graph.states[name]
-        if isinstance(source.work, ReadWork):
-            total += _input_bytes(graph, source) or 0
-        elif source.complete:
-            total += sum(o.bytes for commit in source.commits.values() for o in commit.outputs if o.folder == "shards")
-        else:
-            return None
-    return total
+    parts = [_held_bytes(graph, graph.states[name]) for name in dict.fromkeys(state.node.inputs.values())]
+    return None if None in parts else sum(part or 0 for part in parts)
+
+
+def _held_bytes(graph: Graph, state: NodeState) -> int | None:
+    """Bytes a task that takes in a whole node reads; a selection's are those of the documents it selects from."""
+    if isinstance(state.work, ReadWork):
+        return _input_bytes(graph, state)
+    if not state.complete:
+        return None
+    if state.work.kind == "selection":
+        return _held_bytes(graph, graph.states[state.node.inputs["documents"]])
+    return sum(o.bytes for commit in state.commits.values() for o in commit.outputs if o.folder == "shards")

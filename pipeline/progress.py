@@ -72,7 +72,7 @@ class Progress:
         """A shard was committed."""
         node = self._nodes[name]
         if node.done == 0:
-            node.started = min(node.started, time.monotonic() - float(commit.run.get("seconds", 0.0)))
+            node.started = time.monotonic() - float(commit.run.get("seconds", 0.0))
         node.done += 1
         node.docs += commit.ledger.into.docs
         node.kept += commit.ledger.kept.docs

@@ -84,12 +84,13 @@ def _kept_text(docs: pa.Table, keep: KeepText, scrubbers: Sequence[Map]) -> pa.A
     if keep == "none" or docs.num_rows == 0:
         return pa.nulls(docs.num_rows, pa.large_string())
     ids = docs["id"].combine_chunks().cast(pa.binary()).to_pylist()
-    chosen = np.array([keep == "all" or xxhash.xxh3_64_intdigest(i) % _SAMPLE_ONE_IN == 0 for i in ids], np.bool_)
+    draws = (xxhash.xxh3_64_intdigest(i or b"") % _SAMPLE_ONE_IN for i in ids)
+    chosen = np.array([keep == "all" or draw == 0 for draw in draws], np.bool_)
     rows = np.flatnonzero(chosen)
     text = scrubbed(docs.take(rows), scrubbers)["text"].combine_chunks()
     back = np.full(docs.num_rows, -1, np.int64)
     back[rows] = np.arange(len(rows))
-    return text.take(pa.array(back, mask=back < 0))
+    return text.take(pa.array(back, pa.int64(), mask=back < 0))
 
 
 def dropped_rows(

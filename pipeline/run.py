@@ -6,7 +6,7 @@ import heapq
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -177,7 +177,7 @@ class Driver:
             raise UserError(msg)
         home = self.storage.local_path(spec.dataset)
         home.mkdir(parents=True, exist_ok=True)
-        assignment = Assignment((TaskSpec(**{**vars(spec), "home": str(home)}),))
+        assignment = Assignment((replace(spec, home=str(home)),))
         self.progress.note(f"{name}: training in {home}")
         try:
             with MetricsWatch(home / "metrics.jsonl", name, self.progress.note):

@@ -97,8 +97,9 @@ def freeze_inputs(workflow: Workflow, storage: Storage) -> dict[str, FrozenInput
         if isinstance(step.verb, ReadWork):
             before = known.get(step.name)
             # A recipe that now names other paths is another input, not a changed one.
-            same = before is not None and before.get("patterns") == _patterns(step.verb)
-            previous = FrozenInputs.model_validate_json(orjson.dumps(before["frozen"])) if same else None
+            previous = None
+            if before is not None and before["patterns"] == _patterns(step.verb):
+                previous = FrozenInputs.model_validate_json(orjson.dumps(before["frozen"]))
             frozen[step.name] = freeze(step.verb.read, Path(workflow.base_dir), previous)
     return frozen
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.documents import DROPPED_SCHEMA, QUARANTINE_SCHEMA, SCHEMA
 from pipeline.lookup import rows_with_id, starts_with
 from pipeline.report.account import Account, StepAccount
 from pipeline.report.duplicates import REMOVED
@@ -17,7 +16,6 @@ from pipeline.report.reading import files
 Outcome = Literal["kept", "dropped", "duplicate", "quarantined", "tokenized", "waiting", "missing"]
 
 TOKENIZED = "docs.parquet"
-_FIXED = {*SCHEMA.names, *DROPPED_SCHEMA.names, *QUARANTINE_SCHEMA.names}
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,13 @@ class _Walk:
     def _kept_rows(self, step: StepAccount) -> Iterator[Fate]:
         for shard, file in files(step.dataset, "shards", ".parquet"):
             for _, row in rows_with_id(step.dataset, file.name, self._identity):
-                yield Fate(step.name, step.verb, "kept", shard, {"measures": _measures(row)})
+                yield Fate(step.name, step.verb, "kept", shard, {"measures": _measures(step, row)})
 
     def _gone(self, step: StepAccount) -> Iterator[Fate]:
         for shard, file in files(step.dataset, "dropped", ".parquet"):
             for _, row in rows_with_id(step.dataset, file.name, self._identity):
                 facts = {name: row[name] for name in ("operator", "reason", "value", "threshold")}
-                yield Fate(step.name, step.verb, "dropped", shard, {**facts, "measures": _measures(row)})
+                yield Fate(step.name, step.verb, "dropped", shard, {**facts, "measures": _measures(step, row)})
         for shard, file in files(step.dataset, "quarantine", ".parquet"):
             for _, row in rows_with_id(step.dataset, file.name, self._identity):
                 yield Fate(
@@ -159,5 +157,7 @@ def _written(step: StepAccount, identity: bytes) -> Iterator[tuple[int, dict[str
             yield from rows_with_id(step.dataset, file.name, identity)
 
 
-def _measures(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in _FIXED and value is not None}
+def _measures(step: StepAccount, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the step's own operators measured."""
+    operators = {flow.operator for flow in step.ledger.flows}
+    return {name: value for name, value in row.items() if name.rpartition(".")[0] in operators and value is not None}

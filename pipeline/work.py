@@ -32,7 +32,10 @@ class TaskPlan:
 class Shard(Protocol):
     """A committed shard of an input, as a task sees it."""
 
-    index: int
+    @property
+    def index(self) -> int:
+        """Its number."""
+        ...
 
     def documents(self) -> Iterator[pa.Table]:
         """Its documents in order, keep bitmaps applied, in tables of some thousand rows."""

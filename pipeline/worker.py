@@ -15,7 +15,7 @@ from pipeline.commit import Commit, commit
 from pipeline.inputs import Piece
 from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import read_shard
-from pipeline.shards import CommittedShard, ShardSpec, opened
+from pipeline.shards import ShardSpec, opened
 from pipeline.storage import Storage
 from pipeline.value import Artifact, replace_artifacts
 from pipeline.work import Result, ShardWork, Sink, StreamWork, Task, Work
@@ -97,9 +97,7 @@ def _stream(assignment: Assignment, tasks: Sequence[Task], storage: Storage) -> 
     try:
         for spec, task in zip(assignment.tasks, tasks, strict=True):
             work = _with_files(spec, storage)
-            if not isinstance(work, StreamWork):
-                msg = f"{spec.node} cannot run in one pass with {assignment.tasks[0].node}"
-                raise TypeError(msg)
+            assert isinstance(work, StreamWork), f"{spec.node} cannot run in one pass"
             sinks.append(work.open(task))
         seconds = _pass(assignment, tasks, sinks)
         return _close(assignment, sinks, seconds, storage)
@@ -116,11 +114,12 @@ def _pass(assignment: Assignment, tasks: Sequence[Task], sinks: Sequence[Sink]) 
         made: list[pa.Table] = []
         for position, (spec, sink) in enumerate(zip(assignment.tasks, sinks, strict=True)):
             started = time.process_time()
-            if isinstance(batch, ReadBatch) and isinstance(sink, ReadSink):
-                made.append(sink.take(batch))
+            if spec.parent is not None:
+                made.append(sink.add(made[spec.parent]))
+            elif isinstance(batch, ReadBatch):
+                made.append(sink.take(batch) if isinstance(sink, ReadSink) else sink.add(batch.documents))
             else:
-                docs = made[spec.parent] if spec.parent is not None else batch
-                made.append(sink.add(docs))
+                made.append(sink.add(batch))
             seconds[position] += time.process_time() - started
     return seconds
 
@@ -129,8 +128,7 @@ def _source(root: TaskSpec, task: Task) -> Iterator[ReadBatch | pa.Table]:
     if isinstance(root.work, ReadWork):
         yield from read_shard(root.work.read, root.pieces)
         return
-    shards: Sequence[CommittedShard] = task.inputs["documents"]
-    for shard in shards:
+    for shard in task.inputs["documents"]:
         yield from shard.documents()
 
 

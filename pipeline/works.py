@@ -168,7 +168,7 @@ def _rows(table: pa.Table, *names: str) -> list[tuple]:
 
 
 def _count_groups(ledger: Ledger, docs: pa.Table) -> None:
-    sizes = text_bytes(docs).to_pylist()
+    sizes = text_bytes(docs).to_numpy().tolist()
     for source, size in zip(sources(docs).to_pylist(), sizes, strict=True):
         for groups in (ledger.group_into, ledger.group_kept):
             groups.setdefault(f"{source}|und", Count()).add(1, size)

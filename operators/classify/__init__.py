@@ -1,0 +1,1 @@
+"""Operators that ask a trained model, and the training of one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,8 @@ def load(path: str) -> _FastText:
 
 def labels(model: _FastText) -> list[str]:
     """The labels a model knows, without prefix, sorted."""
-    return sorted(label.removeprefix(PREFIX) for label in model.get_labels())
+    known: Any = model.get_labels()
+    return sorted(label.removeprefix(PREFIX) for label in known)
 
 
 def top_label(model: _FastText, lines: Sequence[str]) -> tuple[list[str | None], npt.NDArray[np.float64]]:

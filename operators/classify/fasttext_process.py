@@ -28,7 +28,7 @@ def train(arguments: Mapping[str, object], model: Path, scratch: Path) -> None:
     config.write_text(json.dumps({"model": str(model), "arguments": dict(arguments)}), encoding="utf-8")
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(  # noqa: S603  # this very module
+    done = subprocess.run(  # this very module
         [sys.executable, "-m", "operators.classify.fasttext_process", str(config)],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,

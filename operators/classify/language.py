@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from importlib.resources import files
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +17,15 @@ from pipeline.value import Strings
 
 UNDETERMINED = "und"
 
-LABELS = tuple(
-    """
-    af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co cs cv cy da de
-    diq dsb dty dv el eml en eo es et eu fa fi fr frr fy ga gd gl gn gom gu gv he hi hif hr hsb ht hu hy ia id ie ilo
-    io is it ja jbo jv ka kk km kn ko krc ku kv kw ky la lb lez li lmo lo lrc lt lv mai mg mhr min mk ml mn mr mrj ms
-    mt mwl my myv mzn nah nap nds ne new nl nn no oc or os pa pam pfl pl pms pnb ps pt qu rm ro ru rue sa sah sc scn
-    sco sd sh si sk sl so sq sr su sv sw ta te tg th tk tl tr tt tyv ug uk ur uz vec vep vi vls vo wa war wuu xal xmf
-    yi yo yue zh
-    """.split()
-)
+_CODES = """
+    af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co cs cv cy
+    da de diq dsb dty dv el eml en eo es et eu fa fi fr frr fy ga gd gl gn gom gu gv he hi hif hr hsb ht hu hy
+    ia id ie ilo io is it ja jbo jv ka kk km kn ko krc ku kv kw ky la lb lez li lmo lo lrc lt lv mai mg mhr min
+    mk ml mn mr mrj ms mt mwl my myv mzn nah nap nds ne new nl nn no oc or os pa pam pfl pl pms pnb ps pt qu rm
+    ro ru rue sa sah sc scn sco sd sh si sk sl so sq sr su sv sw ta te tg th tk tl tr tt tyv ug uk ur uz vec vep
+    vi vls vo wa war wuu xal xmf yi yo yue zh
+"""
+LABELS = tuple(_CODES.split())
 """What the model can answer: ISO 639-1 codes where there are any."""
 
 
@@ -62,7 +61,9 @@ class Language(Filter):
             msg = f"texts of {UNDETERMINED!r} have no score, so that min_score={self.min_score} would drop them; set it to null"
             raise ValueError(msg)
         if 0 < self.max_chars < self.min_chars:
-            msg = f"max_chars={self.max_chars} is below min_chars={self.min_chars}, so that every text would be too short"
+            msg = (
+                f"max_chars={self.max_chars} is below min_chars={self.min_chars}, so that every text would be too short"
+            )
             raise ValueError(msg)
         return self
 
@@ -80,7 +81,7 @@ class Language(Filter):
 
     def measure(self, docs: pa.Table) -> dict[str, pa.Array]:
         """Language and score of each text."""
-        texts = pc.fill_null(docs["text"].combine_chunks(), "")
+        texts: Any = pc.fill_null(docs["text"].combine_chunks(), pa.scalar("", pa.large_string()))
         if self.max_chars:
             texts = pc.utf8_slice_codeunits(texts, 0, self.max_chars)
         # Line breaks end fastText's line, and so does its own word for them.

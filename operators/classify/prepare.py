@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+from typing import Any
+
 import pyarrow.compute as pc
 
 # Scripts written without spaces, each character a word of its own: Thai and Lao, Myanmar, Khmer, CJK with its
@@ -14,8 +15,10 @@ _UNSPACED = (
 _BLANKS = r"[\x00-\x20\x7F-\xA0\x{2000}-\x{200B}\x{2028}\x{2029}\x{202F}\x{3000}\x{FEFF}]+"
 
 
-def one_line(texts: pa.LargeStringArray, max_chars: int) -> pa.LargeStringArray:
+def one_line(texts: Any, max_chars: int) -> Any:
     """Texts as fastText takes them: one line, tokens set apart by single spaces; null stays null.
+
+    texts: a large_string array; returns another.
 
     The first ``max_chars`` code points (0: all) are used; runs of blanks, line breaks and control characters become one
     space, characters of scripts without spaces become tokens of their own, case stays. What fastText would read as an

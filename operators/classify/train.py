@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from operators.classify.prepare import one_line
 from operators.classify.report_card import HeldOut, card
 from pipeline.documents import text_bytes
 from pipeline.errors import UserError
+from pipeline.fingerprint import file_sha256
 from pipeline.ledger import Count, Ledger
 from pipeline.work import EVERY, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
@@ -80,8 +80,8 @@ class TrainClassifier(ShardWork):
         work = self.model_copy(update={"seed": seed}) if self.seed is None else self
         return (Node(step, work, {"documents": source}),)
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
-        """One task over every shard."""
+    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:  # noqa: ARG002  # one task however many there are
+        """One task."""
         return [TaskPlan(0, {"documents": EVERY})]
 
     def run(self, task: Task) -> Result:
@@ -97,16 +97,16 @@ class TrainClassifier(ShardWork):
         held_out = [HeldOut(row.id, row.label, row.line) for row in examples if row.draw < limit]
         training = [row for row in examples if row.draw >= limit]
         counts = Counter(row.label for row in training)
-        if len(counts) < 2:  # noqa: PLR2004
+        if len(counts) < 2:
             msg = f"a classifier needs at least two labels in column {self.label!r}, got {dict(counts)} in {len(training)} documents"
             raise UserError(msg)
         lines = task.scratch / "training.txt"
         with lines.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{PREFIX}{row.label} {row.line}\n" for row in training)
         model = task.scratch / "model.bin"
-        self._train(lines, model, task.scratch)
-        facts = {"training": dict(sorted(counts.items())), "held_out": len(held_out), "cut": self.cut,
-                 "training_sha256": hashlib.sha256(lines.read_bytes()).hexdigest()}  # fmt: skip
+        train(self._arguments(lines), model, task.scratch)
+        facts: dict[str, Any] = {"training": dict(sorted(counts.items())), "held_out": len(held_out), "cut": self.cut}
+        facts["training_sha256"] = file_sha256(lines)
         scores = label_scores(open_model(str(model)), [row.line for row in held_out])
         report = {**facts, "parameters": self.model_dump(mode="json"), "labels": card(held_out, scores, self.cut)}
         path = task.scratch / "card.json"
@@ -114,24 +114,24 @@ class TrainClassifier(ShardWork):
         return Result([Output(model, ".bin"), Output(path, ".card.json")], ledger, facts)
 
     def _examples(self, shards: Sequence[Shard], ledger: Ledger) -> list[_Example]:
-        examples: list[_Example] = []
-        for shard in shards:
-            for docs in shard.documents():
-                examples.extend(self._usable(docs, ledger))
-        return examples
+        return [row for shard in shards for docs in shard.documents() for row in self._usable(docs, ledger)]
 
     def _usable(self, docs: pa.Table, ledger: Ledger) -> list[_Example]:
         if self.label not in docs.column_names:
-            msg = f"train_classifier reads labels from column {self.label!r}, but the documents have {docs.column_names}"
+            msg = (
+                f"train_classifier reads labels from column {self.label!r}, but the documents have {docs.column_names}"
+            )
             raise UserError(msg)
         lines = one_line(docs["text"].combine_chunks(), self.max_chars).to_pylist()
         marks = pc.utf8_trim_whitespace(docs[self.label].combine_chunks().cast(pa.string())).to_pylist()
-        ids = docs["id"].combine_chunks().cast(pa.binary()).to_pylist()
+        ids: list[Any] = docs["id"].combine_chunks().cast(pa.binary()).to_pylist()
+        sizes: list[Any] = text_bytes(docs).to_pylist()
         examples: list[_Example] = []
-        for key, line, mark, size in zip(ids, lines, marks, text_bytes(docs).to_pylist(), strict=True):
+        for key, line, mark, size in zip(ids, lines, marks, sizes, strict=True):
             ledger.into.add(1, size)
             if not line or not mark:
-                ledger.dropped.setdefault("train_classifier:no_label" if line else "train_classifier:no_text", Count()).add(1, size)
+                reason = "no_label" if line else "no_text"
+                ledger.dropped.setdefault(f"train_classifier:{reason}", Count()).add(1, size)
                 continue
             if len(mark.split()) > 1:
                 msg = f"label {mark!r} in column {self.label!r} holds a blank, which fastText cannot take; write it as one word"
@@ -141,9 +141,8 @@ class TrainClassifier(ShardWork):
             examples.append(_Example(draw, key.hex(), mark, line))
         return examples
 
-    def _train(self, lines: Path, model: Path, scratch: Path) -> None:
-        arguments: dict[str, Any] = {
+    def _arguments(self, lines: Path) -> dict[str, Any]:
+        return {
             "input": str(lines), "wordNgrams": self.word_ngrams, "dim": self.dim, "bucket": self.bucket, "minn": 0, "maxn": 0,
             "epoch": self.epochs, "lr": self.lr, "minCount": self.min_count, "thread": self.threads, "verbose": 0,
         }  # fmt: skip
-        train(arguments, model, scratch)

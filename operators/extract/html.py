@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +66,7 @@ class ExtractHtml(Map):
 
     def map(self, docs: pa.Table) -> pa.Table:
         """Pages in ``text`` become texts."""
-        column = docs["text"].combine_chunks()
+        column: Any = docs["text"].combine_chunks()
         texts = text_buffers(column)
         sizes = np.where(texts.valid, np.diff(texts.offsets), 0)
         budgets = np.where(sizes <= self.max_bytes, _FREE_NESTING + sizes, 0)
@@ -85,7 +85,7 @@ class ExtractHtml(Map):
             docs = docs.append_column(self.column(measure), values)
         return docs
 
-    def _page(self, column: pa.LargeStringArray, row: int, size: int, nested: bool) -> _Page:
+    def _page(self, column: Any, row: int, size: int, nested: bool) -> _Page:
         if size > self.max_bytes:
             return _Page(None, None, "too_large", None)
         if nested:

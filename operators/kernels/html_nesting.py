@@ -64,7 +64,7 @@ def _lower(byte: np.uint8) -> np.uint8:
 
 @kernel
 def _is_letter(byte: np.uint8) -> bool:
-    return 97 <= (byte | 32) <= 122
+    return bool(97 <= (byte | 32) <= 122)
 
 
 @kernel
@@ -90,7 +90,7 @@ def _tag_end(data: ByteArray, at: int, end: int, name: np.uint64) -> tuple[int, 
                 quote = np.uint8(0)
         elif byte == 62:
             break
-        elif previous == 61 and (byte == 34 or byte == 39):
+        elif previous == 61 and byte in (34, 39):
             quote = byte
         if byte > 32:
             previous = byte
@@ -173,7 +173,9 @@ def _left_by(elements: np.ndarray, kinds: np.ndarray, count: int, kind: int) -> 
                 left = at
         elif kinds[at] == kind:
             return at
-        elif not (kinds[at] == _FORMATTING or kinds[at] == _ORDINARY or (kinds[at] == _PARAGRAPH and kind != _PARAGRAPH)):
+        elif not (
+            kinds[at] == _FORMATTING or kinds[at] == _ORDINARY or (kinds[at] == _PARAGRAPH and kind != _PARAGRAPH)
+        ):
             break
     return left
 
@@ -205,7 +207,7 @@ def _page_cost(data: ByteArray, start: int, end: int, budget: int, lists: np.nda
         cost += 1 + num_elements + num_formats
         if kind == _RAW and not closing:
             at = _skip_raw(data, at, end, name)
-        if kind == _IGNORED or kind == _VOID or kind == _RAW or (num_svg > 0 and at < end and data[at - 1] == 47):
+        if kind in (_IGNORED, _VOID, _RAW) or (num_svg > 0 and at < end and data[at - 1] == 47):
             continue
         if max(num_elements, num_formats) >= _MAX_OPEN:
             return budget + 1
@@ -232,17 +234,17 @@ def _page_cost(data: ByteArray, start: int, end: int, budget: int, lists: np.nda
 
 
 @kernel
-def nesting_costs(data: ByteArray, offsets: OffsetArray, budgets_N: OffsetArray) -> OffsetArray:
+def nesting_costs(data: ByteArray, offsets: OffsetArray, budgets: OffsetArray) -> OffsetArray:
     """For each of N pages the sum over its tags of the elements open there, or more than its budget when it exceeds it.
 
-    budgets_N: int64 (N,); counting stops beyond it. Time is linear in bytes plus budget.
+    budgets: int64 (N,); counting stops beyond it. Time is linear in bytes plus budget.
     Returns int64 (N,). Parsing, and finding the main text, takes time and memory up to in proportion to this sum.
     """
-    costs_N = np.zeros(len(budgets_N), np.int64)
+    costs = np.zeros(len(budgets), np.int64)
     lists = np.zeros((4, _MAX_OPEN), np.uint64)
-    for page in range(len(budgets_N)):
-        costs_N[page] = _page_cost(data, offsets[page], offsets[page + 1], budgets_N[page], lists)
-    return costs_N
+    for page in range(len(budgets)):
+        costs[page] = _page_cost(data, offsets[page], offsets[page + 1], budgets[page], lists)
+    return costs
 
 
 def warm() -> None:

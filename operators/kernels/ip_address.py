@@ -9,10 +9,20 @@ from operators.kernels.compiled import kernel
 
 # First number, prefix length. https://www.iana.org/assignments/iana-ipv4-special-registry, and multicast and class E.
 _RESERVED_V4 = (
-    ("0.0.0.0", 8), ("10.0.0.0", 8), ("100.64.0.0", 10), ("127.0.0.0", 8), ("169.254.0.0", 16), ("172.16.0.0", 12),
-    ("192.0.0.0", 24), ("192.0.2.0", 24), ("192.168.0.0", 16), ("198.18.0.0", 15), ("198.51.100.0", 24),
-    ("203.0.113.0", 24), ("224.0.0.0", 3),
-)  # fmt: skip
+    ("0.0.0.0", 8),  # noqa: S104  # a range to refuse, nothing to bind to
+    ("10.0.0.0", 8),
+    ("100.64.0.0", 10),
+    ("127.0.0.0", 8),
+    ("169.254.0.0", 16),
+    ("172.16.0.0", 12),
+    ("192.0.0.0", 24),
+    ("192.0.2.0", 24),
+    ("192.168.0.0", 16),
+    ("198.18.0.0", 15),
+    ("198.51.100.0", 24),
+    ("203.0.113.0", 24),
+    ("224.0.0.0", 3),
+)
 
 
 def _ranges() -> np.ndarray:
@@ -30,15 +40,15 @@ _V4 = _ranges()
 def is_global_v4(octets: OffsetArray) -> bool:
     """Whether four octets are an address of the public net: not private, shared, reserved, multicast or for examples."""
     address = octets[0] << 24 | octets[1] << 16 | octets[2] << 8 | octets[3]
-    for row in range(len(_V4)):
+    for row in range(len(_V4)):  # noqa: SIM110  # numba compiles loops, not generators
         if _V4[row, 0] <= address <= _V4[row, 1]:
             return False
     return True
 
 
 @kernel
-def _value(byte: np.uint8) -> int:
-    return byte - 48 if byte < 58 else (byte | 32) - 87
+def _value(byte: np.uint8) -> np.int64:
+    return np.int64(byte) - 48 if byte < 58 else np.int64(byte | 32) - 87
 
 
 @kernel

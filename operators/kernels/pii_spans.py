@@ -33,7 +33,7 @@ def _classes() -> npt.NDArray[np.uint8]:
 
 _CLASS = _classes()
 _STARTS = np.array([byte in b"0123456789@\xef" for byte in range(256)])
-"""Bytes at which something may be found: digits, ``@``, and the first of ＠."""
+"""Bytes at which something may be found: digits, ``@``, and the first of the full-width U+FF20."""
 
 
 def _context_words() -> npt.NDArray[np.uint64]:
@@ -49,7 +49,8 @@ _CONTEXT = _context_words()
 
 
 _PARAGRAPH, _VERSION_ZH, _WIDE_COLON = (
-    np.frombuffer(text.encode(), np.uint8) for text in ("§", "版本", "：")  # noqa: RUF001  # the wide colon is meant
+    np.frombuffer(text.encode(), np.uint8)
+    for text in ("§", "版本", "：")  # noqa: RUF001  # the wide colon is meant
 )
 """Signs and words in other scripts that say the same; a colon that may stand between."""
 
@@ -59,7 +60,7 @@ def _ends_with(data: ByteArray, first: int, at: int, ending: ByteArray) -> bool:
     """Whether ``ending`` stands before ``at``, not before ``first``."""
     if at - len(ending) < first:
         return False
-    for k in range(len(ending)):
+    for k in range(len(ending)):  # noqa: SIM110  # numba compiles loops, not generators
         if data[at - len(ending) + k] != ending[k]:
             return False
     return True
@@ -67,12 +68,12 @@ def _ends_with(data: ByteArray, first: int, at: int, ending: ByteArray) -> bool:
 
 @kernel
 def _letter_pair(data: ByteArray, at: int) -> bool:
-    """Two bytes at ``at`` that are a letter: Latin, Greek or Cyrillic, U+00C0 to U+052F, without × and ÷.
+    """Two bytes at ``at`` that are a letter: Latin, Greek or Cyrillic, U+00C0 to U+052F, without the signs U+00D7 and U+00F7.
 
     Other scripts (Han, kana, Thai, Hangul ...) end an address: their writers put it next to their words.
     """
     lead, tail = data[at], data[at + 1]
-    return 0xC3 <= lead <= 0xD4 and tail & 0xC0 == 0x80 and not (lead == 0xC3 and (tail == 0x97 or tail == 0xB7))
+    return 0xC3 <= lead <= 0xD4 and tail & 0xC0 == 0x80 and not (lead == 0xC3 and tail in (0x97, 0xB7))
 
 
 @kernel
@@ -126,7 +127,9 @@ def _domain_end(data: ByteArray, at: int, end: int) -> int:
         if size == 0 or size > _MAX_LABEL or data[position] == 45:
             break
         labels += 1
-        punycode = size > 4 and data[position] | 32 == 120 and data[position + 1] | 32 == 110 and data[position + 2] == 45
+        punycode = (
+            size > 4 and data[position] | 32 == 120 and data[position + 1] | 32 == 110 and data[position + 2] == 45
+        )
         if labels > 1 and punycode:
             good = stop
         elif labels > 1 and letters - position > 1 and (letters == stop or data[letters] == 45):
@@ -163,7 +166,7 @@ def _named_otherwise(data: ByteArray, first: int, at: int) -> bool:
             word |= np.uint64(data[start - 1] | 32) << np.uint64(8 * (stop - start))
         start -= 1
     place = np.searchsorted(_CONTEXT, word)
-    return stop > start and place < len(_CONTEXT) and _CONTEXT[place] == word
+    return bool(stop > start and place < len(_CONTEXT) and _CONTEXT[place] == word)
 
 
 @kernel
@@ -264,7 +267,9 @@ def find_pii(data: ByteArray, offsets: OffsetArray, rows: OffsetArray, wanted: i
             if byte == 64 and wanted & EMAIL:
                 start, stop = _find_email(data, first, at, 1, end)
                 kind = EMAIL
-            elif byte == 0xEF and wanted & EMAIL and at + 2 < end and data[at + 1] == 0xBC and data[at + 2] == 0xA0:  # ＠
+            elif (
+                byte == 0xEF and wanted & EMAIL and at + 2 < end and data[at + 1] == 0xBC and data[at + 2] == 0xA0
+            ):  # U+FF20, full width
                 start, stop = _find_email(data, first, at, 3, end)
                 kind = EMAIL
             elif _CLASS[byte] & _DIGIT and wanted & IP and (at == first or not _CLASS[data[at - 1]] & _DIGIT):

@@ -12,7 +12,12 @@ from operators.kernels.compiled import kernel
 
 @kernel
 def _replace(
-    data: ByteArray, offsets: OffsetArray, spans: OffsetArray, kinds: OffsetArray, marks: ByteArray, mark_ends: OffsetArray
+    data: ByteArray,
+    offsets: OffsetArray,
+    spans: OffsetArray,
+    kinds: OffsetArray,
+    marks: ByteArray,
+    mark_ends: OffsetArray,
 ) -> tuple[ByteArray, OffsetArray]:
     size = offsets[-1] - offsets[0]
     for span in range(len(kinds)):

@@ -15,7 +15,7 @@ _UNDERSCORE = 95
 
 
 @kernel
-def _code_point(data: ByteArray, at: int) -> tuple[int, int]:
+def _code_point(data: ByteArray, at: int) -> tuple[np.int64, int]:
     """The code point at ``at`` and its length in bytes; the text is valid UTF-8."""
     first = np.int64(data[at])
     if first < 0x80:
@@ -29,7 +29,7 @@ def _code_point(data: ByteArray, at: int) -> tuple[int, int]:
 
 
 @kernel
-def _class(flags: npt.NDArray[np.uint16], code: int) -> int:
+def _class(flags: npt.NDArray[np.uint16], code: np.int64) -> int:
     entry = flags[code]
     if entry & ALONE:
         return _ALONE
@@ -45,8 +45,8 @@ def count_words(data: ByteArray, offsets: OffsetArray, flags: npt.NDArray[np.uin
     A word is a run of letters, digits, underscores and their marks; in scripts without blanks (Han, kana, Thai, Lao,
     Khmer, Myanmar) every letter is one. flags: ``unicode_flags()``.
     """
-    counts_N = np.zeros(len(offsets) - 1, np.int64)
-    for row in range(len(counts_N)):
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    for row in range(len(counts)):
         at, inside, words = offsets[row], False, 0
         while at < offsets[row + 1]:
             code, size = _code_point(data, at)
@@ -60,8 +60,8 @@ def count_words(data: ByteArray, offsets: OffsetArray, flags: npt.NDArray[np.uin
                 inside = True
             elif kind == _NOTHING:
                 inside = False
-        counts_N[row] = words
-    return counts_N
+        counts[row] = words
+    return counts
 
 
 @kernel
@@ -83,17 +83,17 @@ def _before(data: ByteArray, at: int) -> int:
 
 @kernel
 def count_whole(
-    data: ByteArray, offsets: OffsetArray, starts_H: OffsetArray, ends_H: OffsetArray, flags: npt.NDArray[np.uint16]
+    data: ByteArray, offsets: OffsetArray, starts: OffsetArray, ends: OffsetArray, flags: npt.NDArray[np.uint16]
 ) -> OffsetArray:
     """How many of H hits stand in each of N texts as whole words, overlapping ones once, int64 (N,).
 
-    starts_H, ends_H: int64 (H,), byte positions sorted by start, longest first; a hit across two texts is none. A hit is
+    starts, ends: int64 (H,), byte positions sorted by start, longest first; a hit across two texts is none. A hit is
     cut out of a word where its edge and its neighbour are both letters of a script with blanks, or a mark follows.
     """
-    counts_N = np.zeros(len(offsets) - 1, np.int64)
+    counts = np.zeros(len(offsets) - 1, np.int64)
     row, taken = 0, 0
-    for hit in range(len(starts_H)):
-        start, end = starts_H[hit], ends_H[hit]
+    for hit in range(len(starts)):
+        start, end = starts[hit], ends[hit]
         while start >= offsets[row + 1]:
             row += 1
         if start < taken or end > offsets[row + 1]:
@@ -102,14 +102,14 @@ def count_whole(
             continue
         if end < offsets[row + 1] and _joins(data, flags, _before(data, end), end):
             continue
-        counts_N[row] += 1
+        counts[row] += 1
         taken = end
-    return counts_N
+    return counts
 
 
 def warm() -> None:
     """Compile for text from Arrow, which is read-only."""
-    import pyarrow as pa  # noqa: PLC0415  # only to make the read-only buffers of real use
+    import pyarrow as pa  # only to make the read-only buffers of real use
 
     texts = text_buffers(pa.array(["a"], pa.large_string()))
     count_words(texts.data, texts.offsets, unicode_flags())

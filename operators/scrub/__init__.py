@@ -1,0 +1,1 @@
+"""Operators against what should not be learned: personal data and abuse."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -69,13 +69,16 @@ class ScrubPii(Map):
         # A placeholder changes what its neighbours stand next to, so texts with one are read again until none is found.
         while len(rows):
             spans, kinds = find_pii(data, offsets, rows, wanted)
-            for kind, count in counts.items():
-                count += np.bincount(spans[kinds == kind, 2], minlength=len(column))
+            for kind in counts:
+                counts[kind] += np.bincount(spans[kinds == kind, 2], minlength=len(column))
             if len(kinds):
-                data, offsets = replace_spans.replace_spans(data, offsets, spans, kinds, [marks.get(kind, "").encode() for kind in range(IP + 1)])
+                data, offsets = replace_spans.replace_spans(
+                    data, offsets, spans, kinds, [marks.get(kind, "").encode() for kind in range(IP + 1)]
+                )
             rows = np.unique(spans[:, 2])
         if any(count.any() for count in counts.values()):
-            buffers = [column.is_valid().buffers()[1], pa.py_buffer(offsets), pa.py_buffer(data)]
+            written: list[Any] = [offsets, data]
+            buffers = [pa.array(valid).buffers()[1], *map(pa.py_buffer, written)]
             replaced = pa.Array.from_buffers(pa.large_string(), len(column), buffers)
             docs = docs.set_column(docs.column_names.index("text"), "text", replaced)
         docs = docs.append_column(self.column("emails"), pa.array(counts[EMAIL]))

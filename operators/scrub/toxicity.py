@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ from pipeline.errors import UserError
 from pipeline.operator import Bound, Filter
 from pipeline.value import Artifact, Strings
 
-Files = Annotated[tuple[Artifact, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+Files = Annotated[
+    tuple[Artifact, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
 
 
 class Toxicity(Filter):
@@ -69,7 +71,7 @@ class Toxicity(Filter):
 
     def measure(self, docs: pa.Table) -> dict[str, pa.Array]:
         """Hits of each text, and per 1,000 of its words."""
-        texts = pc.fill_null(docs["text"].combine_chunks(), "")
+        texts: Any = pc.fill_null(docs["text"].combine_chunks(), pa.scalar("", pa.large_string()))
         original, lowered = text_buffers(texts), text_buffers(pc.utf8_lower(texts))
         words = word_count.count_words(original.data, original.offsets, unicode_flags())
         starts, ends = self._matcher().find(lowered)
@@ -89,4 +91,3 @@ class Toxicity(Filter):
                 raise UserError(msg)
             paths.append(file.file)
         return matcher(self.lists, tuple(paths))
-

@@ -77,7 +77,7 @@ class Encoder:
             raise UserError(msg)
         return self._vocabulary[token]
 
-    def encode(self, column: pa.LargeStringArray) -> tuple[Ids, Offsets]:
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """Ids of N texts back to back, and int64 (N + 1,) offsets: text i is ``ids[offsets[i]:offsets[i + 1]]``.
 
         A special token in a text is encoded as the letters it is written with.
@@ -116,7 +116,7 @@ class Encoder:
                 _LOG.info("%s cannot take tokenizer %s: %s", candidate.name, self.sha256[:16], error)
         return self._reference
 
-    def _check_sample(self, column: pa.LargeStringArray) -> None:
+    def _check_sample(self, column: pa.Array) -> None:
         offsets = text_buffers(column).offsets
         rows = max(1, int(np.searchsorted(offsets, offsets[0] + _SAMPLE_BYTES, side="right")) - 1)
         if not _agree(self._engine, self._reference, column.slice(0, rows)):
@@ -133,7 +133,7 @@ def _parsed(tokenizer_json: str) -> Tokenizer:
         raise ValueError(msg) from error
 
 
-def _agree(one: Engine, other: Engine, texts: pa.LargeStringArray) -> bool:
+def _agree(one: Engine, other: Engine, texts: pa.Array) -> bool:
     ids, offsets = one.encode(texts)
     wanted_ids, wanted_offsets = other.encode(texts)
     return bool(np.array_equal(offsets, wanted_offsets) and np.array_equal(ids, wanted_ids))

@@ -26,7 +26,7 @@ class Engine(Protocol):
 
     name: str
 
-    def encode(self, column: pa.LargeStringArray) -> tuple[Ids, Offsets]:
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """uint32 ids back to back, and int64 (N + 1,) offsets; ``column`` has no nulls."""
         ...
 
@@ -41,7 +41,7 @@ class Reference:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
 
-    def encode(self, column: pa.LargeStringArray) -> tuple[Ids, Offsets]:
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """See ``Engine``."""
         pieces: list[Ids] = [np.zeros(0, np.uint32)]
         lengths: list[int] = [0]
@@ -63,7 +63,7 @@ class Gigatoken:
         self._awkward = importlib.import_module("awkward")
         self._tokenizer = importlib.import_module("gigatoken").Tokenizer.from_json(tokenizer_json)
 
-    def encode(self, column: pa.LargeStringArray) -> tuple[Ids, Offsets]:
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """See ``Engine``."""
         texts = text_buffers(column)
         contents, index = self._awkward.contents, self._awkward.index
@@ -84,7 +84,7 @@ class Fastokens:
         # The optional extra "fast".
         self._tokenizer = importlib.import_module("fastokens").Tokenizer.from_json_str(tokenizer_json)
 
-    def encode(self, column: pa.LargeStringArray) -> tuple[Ids, Offsets]:
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """See ``Engine``."""
         ids, offsets = self._tokenizer.encode_batch_flat(column.to_pylist())
         return np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8").astype(np.int64)
@@ -93,7 +93,7 @@ class Fastokens:
 FASTEST_FIRST: tuple[type[Gigatoken | Fastokens], ...] = (Gigatoken, Fastokens)
 
 
-def _slices(column: pa.LargeStringArray) -> Iterator[pa.LargeStringArray]:
+def _slices(column: pa.Array) -> Iterator[pa.Array]:
     """Neighbouring rows of about one MiB."""
     offsets = text_buffers(column).offsets
     start = 0

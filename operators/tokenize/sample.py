@@ -35,7 +35,7 @@ class Sample:
     def buckets(self, docs: pa.Table) -> npt.NDArray[np.int64]:
         """int64 (rows,): the bucket of each document, below 2**20."""
         ids = docs["id"].cast(pa.binary()).to_pylist()
-        hashes = np.fromiter((xxhash.xxh3_64_intdigest(key, self.seed) for key in ids), np.uint64, len(ids))
+        hashes = np.fromiter((xxhash.xxh3_64_intdigest(key or b"", self.seed) for key in ids), np.uint64, len(ids))
         return (hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
 
     def cut(self, docs: pa.Table) -> pa.Table:

@@ -83,7 +83,7 @@ class ShardWriter:
             ".idx": megatron_index(lengths, self._dtype.itemsize),
             ".ds.index": ends.astype("<u8").tobytes(),
             ".ds.metadata": datatrove_metadata(self._name, self._dtype.itemsize, self.num_tokens).encode(),
-            ".csv.gz": olmo_index(ends, [key for chunk in self._ids for key in chunk.to_pylist()]),
+            ".csv.gz": olmo_index(ends, [key or b"" for chunk in self._ids for key in chunk.to_pylist()]),
         }
         outputs = [Output(self._folder / "tokens.bin", ".bin")]
         for suffix, content in parts.items():
@@ -129,4 +129,4 @@ def _rows(
         docs["id"].combine_chunks(), sources(docs), pc.cast(languages(docs), pa.string()), strings("url"),
         *(pa.array(numbers, pa.int64()) for numbers in (lengths, num_bytes, starts)), strings("origin"),
     ]  # fmt: skip
-    return pa.Table.from_arrays(columns, names=_NAMES)
+    return pa.Table.from_arrays(columns, names=list(_NAMES))

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from operators.kernels.buffers import text_buffers
 from operators.tokenize.encoder import Encoder
@@ -73,7 +72,7 @@ class TokenizeSink(Sink):
         docs = as_documents(docs)
         if not docs.num_rows:
             return docs
-        text = pc.fill_null(docs["text"].chunk(0), "")
+        text = docs["text"].chunk(0).fill_null(pa.scalar("", pa.large_string()))
         sizes = np.diff(text_buffers(text).offsets)
         ids, offsets = self._encoder.encode(text)
         mask = np.diff(offsets) > 0

@@ -134,7 +134,7 @@ class _Counted(Iterator[list[str]]):
         table = next(self._tables)
         self.docs += table.num_rows
         self.bytes += int(text_bytes(table).to_numpy().sum())
-        return table["text"].to_pylist()
+        return [text or "" for text in table["text"].to_pylist()]
 
 
 def _documents(shards: Sequence[Shard]) -> Iterator[pa.Table]:

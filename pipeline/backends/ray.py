@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -62,13 +63,12 @@ class RayBackend:
         if workers is not None and workers > cpus:
             msg = f"--workers {workers}, but the cluster has {cpus} CPUs; ask for at most {cpus}"
             raise UserError(msg)
-        self._idle: list[ray.actor.ActorHandle] = []
-        self._busy: dict[ray.ObjectRef, tuple[ray.actor.ActorHandle, Assignment]] = {}
+        self._idle: list[Any] = []  # handles of Worker actors; their stubs know no methods
+        self._busy: dict[ray.ObjectRef, tuple[Any, Assignment]] = {}
 
     def _connect(self, address: str | None, workers: int | None) -> None:
-        quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
         if address is not None:
-            ray.init(address=address, **quiet)
+            ray.init(address=address, log_to_driver=False, configure_logging=False)
             return
         # A short path: the sockets below it must stay under 107 bytes. Named after the run, so that the next driver
         # of the same run removes what a killed one left.
@@ -77,7 +77,7 @@ class RayBackend:
         cpus = max(workers or 0, os.cpu_count() or 1)
         ray.init(
             address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=str(self._temp),
-            _node_ip_address="127.0.0.1", object_store_memory=200 * 2**20, **quiet,
+            _node_ip_address="127.0.0.1", object_store_memory=200 * 2**20, log_to_driver=False, configure_logging=False,
         )
 
     def free_slots(self) -> int:
@@ -89,7 +89,7 @@ class RayBackend:
         worker = self._idle.pop() if self._idle else self._start()
         self._busy[worker.run.remote(assignment)] = (worker, assignment)
 
-    def _start(self) -> ray.actor.ActorHandle:
+    def _start(self) -> Any:
         remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
         root = str(Path(__file__).resolve().parents[2])
         env = {"env_vars": {**_THREADS, "PYTHONPATH": _python_path(root)}}
@@ -127,7 +127,7 @@ class RayBackend:
     def pids(self) -> list[int]:
         """Processes of the pool."""
         workers = [*self._idle, *(worker for worker, _ in self._busy.values())]
-        return [ray.get(worker.pid.remote()) for worker in workers]
+        return [int(ray.get(worker.pid.remote())) for worker in workers]
 
     def close(self) -> None:
         """End the workers, and the Ray that was started here with all its files."""

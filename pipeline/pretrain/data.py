@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.pretrain.config import TokenData, TokenFiles
+from pipeline.pretrain.config import Job, TokenData, TokenFiles
 from pipeline.pretrain.order import UInt64s, mix
 
 Int64s = NDArray[np.int64]
@@ -143,6 +144,21 @@ class _Documents:
     num_bytes: Int64s
 
 
+def checked_corpus(job: Job, world: int) -> Corpus:
+    """The corpus of a job, once the mistakes that can be seen before any rank starts are ruled out.
+
+    Raises:
+        UserError: too few documents, shards that do not fit, or a batch that ranks cannot share.
+    """
+    config = job.config
+    if config.batch_size % world:
+        msg = f"{world} workers cannot share a batch of {config.batch_size} sequences evenly: make it a multiple"
+        raise UserError(msg)
+    corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed)
+    corpus.num_windows(config.sequence_length, config.batch_size)
+    return corpus
+
+
 def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int) -> Corpus:
     """Open shards and hold documents out.
 
@@ -164,8 +180,8 @@ def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int) -> Corp
     masks = [hashed < limit for hashed in hashes]
     digest = xxhash.xxh3_128(f"{data.dtype} {data.eos_id}".encode())
     for table in tables:
-        digest.update(np.ascontiguousarray(table.ids))
-        digest.update(np.ascontiguousarray(table.num_tokens))
+        digest.update(table.ids.tobytes())
+        digest.update(table.num_tokens.tobytes())
     shard, start, length = _segments(tables, masks)
     return Corpus(
         data=data,
@@ -227,8 +243,8 @@ def _read_documents(files: TokenFiles) -> _Documents:
         msg = f"{files.documents}: column 'id' must hold 16 bytes a row, got {table.schema.field('id').type}"
         raise UserError(msg)
     column = table["id"].combine_chunks()
-    raw = column.buffers()[1] if len(column) else b""
-    ids = np.frombuffer(raw, np.uint8, count=16 * len(column), offset=16 * column.offset).reshape(-1, 16)
+    buffers: list[Any] = column.buffers()
+    ids = np.frombuffer(buffers[1] if len(column) else b"", np.uint8, count=16 * len(column), offset=16 * column.offset).reshape(-1, 16)
     start, num_tokens, num_bytes = (
         table[name].to_numpy().astype(np.int64) for name in ("start", "num_tokens", "num_bytes")
     )

@@ -14,14 +14,23 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.pretrain.checkpoint import load_weights
+from pipeline.errors import RunFailedError
+from pipeline.pretrain.checkpoint import latest, load_weights
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.model import Transformer
 
 
-def export(checkpoint: Path, job: Job, folder: Path) -> tuple[Path, Path]:
-    """Write both files into a folder; returns (model.safetensors, config.json)."""
-    config = job.config
+def export(job: Job, folder: Path) -> tuple[Path, Path]:
+    """Write the newest checkpoint's weights into a folder; returns (model.safetensors, config.json).
+
+    Raises:
+        RunFailedError: the run has left no complete checkpoint.
+    """
+    config, checkpoints = job.config, Path(job.home) / "checkpoints"
+    checkpoint = latest(checkpoints)
+    if checkpoint is None:
+        msg = f"{checkpoints} holds no complete checkpoint to export"
+        raise RunFailedError(msg)
     model = Transformer(
         config.shape, job.data.vocab_size, max_length=config.sequence_length, seed=config.seed
     )
@@ -35,30 +44,30 @@ def export(checkpoint: Path, job: Job, folder: Path) -> tuple[Path, Path]:
 
 def hf_tensors(model: Transformer) -> dict[str, Tensor]:
     """Weights by their Hugging Face names; fused projections taken apart."""
-    shape = model.shape
+    shape, ours = model.shape, model.state_dict()
     widths = [heads * shape.head_dim for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
-    named = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight}
-    if model.head is not None:
-        named["lm_head.weight"] = model.head.weight
-    for number, block in enumerate(model.blocks):
-        layer = f"model.layers.{number}"
-        query, key, value = block.attention.qkv.weight.split(widths)
-        gate, up = block.ffn.gate_up.weight.chunk(2)
+    named = {"model.embed_tokens.weight": ours["embedding.weight"], "model.norm.weight": ours["norm.weight"]}
+    if not shape.tied:
+        named["lm_head.weight"] = ours["head.weight"]
+    for number in range(shape.layers):
+        layer, block = f"model.layers.{number}", f"blocks.{number}"
+        query, key, value = ours[f"{block}.attention.qkv.weight"].split(widths)
+        gate, up = ours[f"{block}.ffn.gate_up.weight"].chunk(2)
         named |= {
-            f"{layer}.input_layernorm.weight": block.attention_norm.weight,
+            f"{layer}.input_layernorm.weight": ours[f"{block}.attention_norm.weight"],
             f"{layer}.self_attn.q_proj.weight": query,
             f"{layer}.self_attn.k_proj.weight": key,
             f"{layer}.self_attn.v_proj.weight": value,
-            f"{layer}.self_attn.o_proj.weight": block.attention.out.weight,
-            f"{layer}.post_attention_layernorm.weight": block.ffn_norm.weight,
+            f"{layer}.self_attn.o_proj.weight": ours[f"{block}.attention.out.weight"],
+            f"{layer}.post_attention_layernorm.weight": ours[f"{block}.ffn_norm.weight"],
             f"{layer}.mlp.gate_proj.weight": gate,
             f"{layer}.mlp.up_proj.weight": up,
-            f"{layer}.mlp.down_proj.weight": block.ffn.down.weight,
+            f"{layer}.mlp.down_proj.weight": ours[f"{block}.ffn.down.weight"],
         }
         if shape.qk_norm:
-            named[f"{layer}.self_attn.q_norm.weight"] = block.attention.q_norm.weight
-            named[f"{layer}.self_attn.k_norm.weight"] = block.attention.k_norm.weight
-    return {name: tensor.detach().contiguous() for name, tensor in named.items()}
+            named[f"{layer}.self_attn.q_norm.weight"] = ours[f"{block}.attention.q_norm.weight"]
+            named[f"{layer}.self_attn.k_norm.weight"] = ours[f"{block}.attention.k_norm.weight"]
+    return {name: tensor.contiguous() for name, tensor in named.items()}
 
 
 def hf_config(model: Transformer, job: Job) -> dict[str, Any]:

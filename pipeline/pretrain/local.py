@@ -13,8 +13,7 @@ from pathlib import Path
 import pipeline
 from pipeline.errors import RunFailedError, UserError
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.loop import check, train
-from pipeline.pretrain.ranks import Place, current_place
+from pipeline.pretrain.data import checked_corpus
 
 _ERROR_CHARS = 4000
 
@@ -26,11 +25,11 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
 
     Raises:
         UserError: the recipe or the corpus is at fault.
-        RunFailedError: a rank died, or the loss is no longer a number. The next launch goes on from the last checkpoint.
+        RunFailedError: a rank died, or the loss is no longer a number. A next launch goes on from the last checkpoint.
     """
-    check(job, workers)
+    checked_corpus(job, workers)
     if workers == 1:
-        train(job, current_place(job.device))
+        _train_here(job)
         return
     with tempfile.TemporaryDirectory(prefix="sluice-ranks-") as name:
         folder = Path(name)
@@ -48,11 +47,18 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
             _raise(failed, ranks[failed].returncode, (folder / f"rank-{failed}.err").read_text(errors="replace"))
 
 
+def _train_here(job: Job) -> None:
+    from pipeline.pretrain.loop import train  # takes 2 s for torch, which a driver of ranks does not need
+    from pipeline.pretrain.ranks import current_place
+
+    train(job, current_place(job.device))
+
+
 def _start(folder: Path, rank: int, world: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
     root = str(Path(pipeline.__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     options = ["--rank", str(rank), "--world", str(world), "--store", str(folder / "store")]
-    with open(folder / f"rank-{rank}.err", "wb") as errors:
+    with (folder / f"rank-{rank}.err").open("wb") as errors:
         return subprocess.Popen(
             [sys.executable, *command, str(folder / "job.json"), *options, "--die-with-parent", "--no-export"],
             stdin=subprocess.PIPE,  # held open by this process only: its end is how ranks learn that it died

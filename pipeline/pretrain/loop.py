@@ -7,14 +7,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from pipeline.errors import RunFailedError, UserError
+from pipeline.errors import RunFailedError
 from pipeline.pretrain.checkpoint import Checkpoints, identity
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.data import Corpus, open_corpus
+from pipeline.pretrain.data import Corpus, Int64s, checked_corpus
 from pipeline.pretrain.evaluate import score
 from pipeline.pretrain.metrics import MetricsFile
 from pipeline.pretrain.model import Transformer
@@ -28,29 +29,14 @@ Observer = Callable[[int, bool], None]
 _NAMED_DOCUMENTS = 50
 
 
-def check(job: Job, world: int) -> Corpus:
-    """Open the corpus and find the user's mistakes before any worker starts.
-
-    Raises:
-        UserError: too few documents, ids of another vocabulary, or a batch that ranks cannot share.
-    """
-    config = job.config
-    if config.batch_size % world:
-        msg = f"{world} workers cannot share a batch of {config.batch_size} sequences evenly: make it a multiple"
-        raise UserError(msg)
-    corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed)
-    corpus.num_windows(config.sequence_length, config.batch_size)
-    return corpus
-
-
 def train(job: Job, place: Place, observe: Observer | None = None) -> None:
     """Train from the newest complete checkpoint of ``job.home`` to the last step. Every rank calls it.
 
     Raises:
-        UserError: see ``check``; or the checkpoint belongs to another configuration.
+        UserError: see ``checked_corpus``; or the checkpoint belongs to another configuration.
         RunFailedError: the loss is no longer a number.
     """
-    corpus = check(job, place.world)
+    corpus = checked_corpus(job, place.world)
     with _one_thread(place), Trainer(job, corpus, place) as trainer:
         for step in range(trainer.step + 1, job.config.steps + 1):
             saved = trainer.advance(step)
@@ -77,7 +63,7 @@ class Trainer:
         self._unigram_bits: float | None = None
         self._metrics: MetricsFile | None = None
 
-    def __enter__(self) -> Trainer:
+    def __enter__(self) -> Self:
         if self.place.rank == 0:
             Path(self.job.home).mkdir(parents=True, exist_ok=True)
             self._metrics = MetricsFile(Path(self.job.home) / "metrics.jsonl", step=self.step)
@@ -129,9 +115,9 @@ class Trainer:
         # Divided by the tokens of all ranks, so that adding up gives the same mean for any number of them.
         scale = 1.0 / (config.batch_size * config.sequence_length)
         for part in tokens.split(max(1, self.job.micro_batch_tokens // config.sequence_length)):
-            part = part.to(place.device)
+            here = part.to(place.device)
             with self._precision():
-                loss = self.model.nats(part[:, :-1], part[:, 1:]).sum() * scale
+                loss = self.model.nats(here[:, :-1], here[:, 1:]).sum() * scale
             loss.backward()
             gradients.loss.add_(loss.detach())
         add_up(gradients.summed)
@@ -169,13 +155,13 @@ class Trainer:
         with self._precision():
             return self.model.nats(inputs, targets)
 
-    def _precision(self) -> contextlib.AbstractContextManager[None]:
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
         """bfloat16 matrix work on a GPU; float32 on a CPU, where bits repeat."""
         if self.place.device.type == "cuda":
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _not_a_number(self, step: int, loss: float, grad_norm: float, windows: object) -> str:
+    def _not_a_number(self, step: int, loss: float, grad_norm: float, windows: Int64s) -> str:
         ids = self.corpus.document_ids(windows, self.config.sequence_length)
         more = f" and {len(ids) - _NAMED_DOCUMENTS} more" if len(ids) > _NAMED_DOCUMENTS else ""
         return (

@@ -23,14 +23,14 @@ class MetricsFile:
         lines = [line for line in read_metrics(path) if line["step"] <= step]
         known = sum("evaluation" not in line for line in lines)
         if known != step:
-            msg = f"{path} holds {known} of the {step} steps before the checkpoint: remove the checkpoints to start over"
+            msg = f"{path} holds {known} of the {step} steps before the checkpoint: remove the checkpoints, start over"
             raise UserError(msg)
         fresh = path.with_name(path.name + ".new")
-        self._file = open(fresh, "w", encoding="utf-8")  # noqa: SIM115  # closed by close()
+        self._file = fresh.open("w", encoding="utf-8")
         for line in lines:
             self.write(line)
         self.sync()
-        os.replace(fresh, path)
+        fresh.replace(path)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append a line; a reader sees it at once."""

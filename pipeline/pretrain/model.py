@@ -1,6 +1,6 @@
 """A decoder-only transformer: RMSNorm, rotary positions, grouped-query attention, SwiGLU, tied or own output head.
 
-Shape suffixes: B sequences, T positions, D model width, H heads, E head width, V ids (padded).
+Shapes: B sequences, T positions, D model width, H heads, E head width, V ids (padded).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 import xxhash
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.pretrain.config import VOCABULARY_MULTIPLE, Shape
 
@@ -34,10 +34,10 @@ def rotation(length: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
     return angle.cos().float(), angle.sin().float()
 
 
-def rotate(x_BHTE: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-    """Turn every pair (i, i + E/2) of a head by the angle of its position."""
-    low, high = x_BHTE.chunk(2, dim=-1)
-    return x_BHTE * cos_TE + torch.cat((-high, low), dim=-1) * sin_TE
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn every pair (i, i + E/2) of a head by the angle of its position. x: (..., T, E); cos and sin: (T, E)."""
+    low, high = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-high, low), dim=-1) * sin
 
 
 class RMSNorm(nn.Module):
@@ -50,7 +50,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class Attention(nn.Module):
@@ -64,14 +64,14 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(shape.head_dim, shape.norm_eps) if shape.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(shape.head_dim, shape.norm_eps) if shape.qk_norm else nn.Identity()
 
-    def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        batch, length, _ = x_BTD.shape
-        heads = self.qkv(x_BTD).view(batch, length, -1, self.head_dim).transpose(1, 2)
+        batch, length, _ = x.shape
+        heads = self.qkv(x).view(batch, length, -1, self.head_dim).transpose(1, 2)
         query, key, value = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
-        query = rotate(self.q_norm(query), cos_TE, sin_TE)
-        key = rotate(self.k_norm(key), cos_TE, sin_TE)
-        mixed = F.scaled_dot_product_attention(
+        query = rotate(self.q_norm(query), cos, sin)
+        key = rotate(self.k_norm(key), cos, sin)
+        mixed = functional.scaled_dot_product_attention(
             query, key, value, is_causal=True, enable_gqa=self.kv_heads != self.heads
         )
         return self.out(mixed.transpose(1, 2).reshape(batch, length, -1))
@@ -88,7 +88,7 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        return self.down(functional.silu(gate) * up)
 
 
 class Block(nn.Module):
@@ -101,10 +101,10 @@ class Block(nn.Module):
         self.ffn_norm = RMSNorm(shape.dim, shape.norm_eps)
         self.ffn = SwiGLU(shape)
 
-    def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cos_TE, sin_TE)
-        return x_BTD + self.ffn(self.ffn_norm(x_BTD))
+        x = x + self.attention(self.attention_norm(x), cos, sin)
+        return x + self.ffn(self.ffn_norm(x))
 
 
 class Transformer(nn.Module):
@@ -122,27 +122,26 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.dim, shape.norm_eps)
         self.head = None if shape.tied else nn.Linear(shape.dim, rows, bias=False)
-        cos_TE, sin_TE = rotation(max_length, shape.head_dim, shape.rope_theta)
-        self.register_buffer("cos_TE", cos_TE, persistent=False)
-        self.register_buffer("sin_TE", sin_TE, persistent=False)
+        cos, sin = rotation(max_length, shape.head_dim, shape.rope_theta)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
         self._initialise(seed)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         """Logits (B, T, V) of the id after each position."""
-        length = tokens_BT.shape[1]
-        x_BTD = self.embedding(tokens_BT)
-        cos_TE, sin_TE = self.cos_TE[:length], self.sin_TE[:length]
+        length = tokens.shape[1]
+        x = self.embedding(tokens)
         for block in self.blocks:
-            x_BTD = block(x_BTD, cos_TE, sin_TE)
+            x = block(x, self.cos[:length], self.sin[:length])
         head = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(self.norm(x_BTD), head)
+        return functional.linear(self.norm(x), head)
 
-    def nats(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    def nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """-log p of each target, float32 (B, T)."""
-        logits = self(inputs_BT)
+        logits = self(inputs)
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
-        return F.cross_entropy(logits.flatten(0, 1), targets_BT.flatten(), reduction="none").view(targets_BT.shape)
+        return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
 
     def matrices(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The weights that are decayed: matrices, without the embedding."""
@@ -152,8 +151,10 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Normal weights; the projections onto the residual stream are smaller by sqrt(2 L), so that its variance
-        does not grow with depth (Radford et al. 2019, section 2.3)."""
+        """Normal weights; those that write to the residual stream are smaller by sqrt(2 L).
+
+        Its variance so does not grow with depth (Radford et al. 2019, section 2.3).
+        """
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 continue

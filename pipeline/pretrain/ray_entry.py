@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.errors import RunFailedError, UserError
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.loop import Observer, check, train
+from pipeline.pretrain.data import checked_corpus
+from pipeline.pretrain.loop import Observer, train
 from pipeline.pretrain.ranks import current_place
 
 _MAX_FAILURES = 3
@@ -33,7 +35,7 @@ def launch(job: Job, workers: int, observe: Observer | None = None) -> None:
         UserError: the recipe or the corpus is at fault.
         RunFailedError: the loss is no longer a number, or workers died more often than Ray Train brings them back.
     """
-    check(job, workers)
+    checked_corpus(job, workers)
     storage = Path(job.home) / "ray_train"
     shutil.rmtree(storage, ignore_errors=True)  # a driver that was killed left it
     refused = Path(job.home) / _REFUSED

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,9 +18,9 @@ import torch
 import torch.distributed as dist
 
 from pipeline.errors import RunFailedError, UserError
-from pipeline.pretrain.checkpoint import latest
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.export import export
+from pipeline.pretrain.lifeline import exit_with_parent
 from pipeline.pretrain.loop import Observer, train
 from pipeline.pretrain.ranks import current_place
 
@@ -31,13 +30,13 @@ def main(arguments: list[str] | None = None, observe: Observer | None = None) ->
     options = _parser().parse_args(arguments)
     job = Job.model_validate_json(Path(options.job).read_text(encoding="utf-8"))
     if options.die_with_parent:
-        threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
+        exit_with_parent()
     _join_ranks(job, options)
     try:
         place = current_place(job.device)
         train(job, place, observe)
         if place.rank == 0 and not options.no_export:
-            export(latest(Path(job.home) / "checkpoints"), job, Path(job.home) / "export")
+            export(job, Path(job.home) / "export")
     except (UserError, RunFailedError) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -68,13 +67,6 @@ def _join_ranks(job: Job, options: argparse.Namespace) -> None:
     elif options.world > 1:
         store = dist.FileStore(options.store, options.world)
         dist.init_process_group(backend, store=store, rank=options.rank, world_size=options.world, timeout=timeout)
-
-
-def _exit_at_end_of_input() -> None:
-    """A rank whose driver was killed must not go on writing beside the ranks of the next driver."""
-    while os.read(0, 1):  # not sys.stdin: Python would wait for its lock when it ends
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ def unigram_nats(corpus: Corpus, place: Place) -> Nats:
     """-log p of each target, p(id) = (count + 1) / (tokens + vocabulary): add-one smoothing, EOS counted as an id."""
     counts = torch.from_numpy(corpus.training_counts(part=place.rank, parts=place.world)).to(place.device)
     counts = add_up(counts).to(torch.float64) + 1
-    nats_V = -(counts / counts.sum()).log()
+    table = -(counts / counts.sum()).log()
 
     def nats(_inputs: Tensor, targets: Tensor) -> Tensor:
-        return nats_V[targets]
+        return table[targets]
 
     return nats

@@ -88,13 +88,12 @@ class Pretrain(ShardWork):
     def run(self, task: Task) -> Result:
         """Train, or go on where an earlier driver was stopped."""
         # Imported here since torch takes 2 s, which a plan of the recipe should not.
-        from pipeline.pretrain.checkpoint import latest  # noqa: PLC0415
-        from pipeline.pretrain.export import export  # noqa: PLC0415
+        from pipeline.pretrain.export import export
 
         home = task.home or task.scratch / "home"
         job = self.job(task.inputs["documents"], home)
         self._launch(job)
-        weights, described = export(latest(home / "checkpoints"), job, task.scratch)
+        weights, described = export(job, task.scratch)
         metrics = task.scratch / "metrics.jsonl"
         metrics.write_bytes((home / "metrics.jsonl").read_bytes())
         facts = summary(metrics)
@@ -145,11 +144,11 @@ class Pretrain(ShardWork):
         # The driver is connected to a cluster or it is not; looked up so that this file need not import ray.
         ray = sys.modules.get("ray")
         if ray is not None and ray.is_initialized():
-            from pipeline.pretrain import ray_entry  # noqa: PLC0415  # without a cluster Ray must not be needed
+            from pipeline.pretrain import ray_entry  # without a cluster Ray must not be needed
 
             ray_entry.launch(job, self.workers)
         else:
-            from pipeline.pretrain import local  # noqa: PLC0415  # torch, see run()
+            from pipeline.pretrain import local  # torch, see run()
 
             local.launch(job, self.workers)
 
@@ -172,7 +171,7 @@ def summary(metrics: Path) -> dict[str, Any]:
 
 
 def _token_data(shards: Sequence[Shard]) -> TokenData:
-    made = [{name: shard.facts.get(name) for name in _OF_ONE_TOKENIZER} for shard in shards]
+    made: list[dict[str, Any]] = [{name: shard.facts[name] for name in _OF_ONE_TOKENIZER} for shard in shards]
     for shard, facts in zip(shards, made, strict=True):
         for name, value in facts.items():
             if value != made[0][name]:

@@ -12,6 +12,7 @@ from fastwarc.stream_io import BrotliReader
 
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _STEP = 1 << 16
+_PIECE = 1 << 20
 _ERRORS = (zlib.error, zstandard.ZstdError, OSError)
 
 
@@ -131,9 +132,13 @@ def _inflate(body: bytes, window: int) -> Iterator[bytes]:
     inflate = zlib.decompressobj(window)
     for start in range(0, len(body), _STEP):
         data = body[start : start + _STEP]
-        while data:
-            yield inflate.decompress(data, 1 << 20)
+        while True:
+            made = inflate.decompress(data, _PIECE)
+            yield made
             data = inflate.unconsumed_tail
+            # Behind the end the tail is stale; a full piece may have left output inside, with no input to show for it.
+            if inflate.eof or (not data and len(made) < _PIECE):
+                break
         if inflate.eof:
             return inflate.unused_data + body[start + _STEP :]
     raise EOFError
@@ -141,7 +146,8 @@ def _inflate(body: bytes, window: int) -> Iterator[bytes]:
 
 def _brotli(body: bytes) -> Iterator[bytes]:
     reader = BrotliReader(io.BytesIO(body))
-    while piece := reader.read(_STEP):
+    # At a cut it raises without giving what it had made for this call: small calls lose little.
+    while piece := reader.read(1024):
         yield piece
 
 

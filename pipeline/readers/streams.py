@@ -64,9 +64,13 @@ class _Gunzip:
         return self._inflate.unused_data
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            yield self._inflate.decompress(data, _HELD_BYTES)
+        while True:
+            made = self._inflate.decompress(data, _HELD_BYTES)
+            yield made
             data = self._inflate.unconsumed_tail
+            # Behind the end the tail is stale; a full piece may have left output inside, with no input to show for it.
+            if self._inflate.eof or (not data and len(made) < _HELD_BYTES):
+                return
 
 
 class _Unzstd:
@@ -167,30 +171,29 @@ class _Members:
 
     def _member(self, start: int) -> Iterator[Chunk | Damage]:
         """One member from its start; the position afterwards is behind it, or behind its damage."""
-        inner, held = 0, b""
+        inner, held = 0, bytearray()
+        problem: Exception | None = None
         try:
             for data in self._output(start, None):
                 held += data
-                if len(held) >= _HELD_BYTES + _READ_BYTES:
-                    yield Chunk(held, start, inner)
-                    inner, held = inner + len(held), b""
+                if len(held) >= 2 * _HELD_BYTES:
+                    yield Chunk(bytes(held[:-_HELD_BYTES]), start, inner)
+                    inner += len(held) - _HELD_BYTES
+                    del held[:-_HELD_BYTES]
         except _ERRORS as error:
+            problem = error
+        if problem is not None or not self._ended:
+            # Cut off, or broken: a member cut off before another one looks broken, as its end is sought in the other.
             end = self._next_member(start + 1)
-            # A member cut off before another one looks broken, as its end is sought in the other: read it alone.
-            cut = self._cut_off(start, end, inner)
-            if cut:
-                yield Chunk(cut, start, inner)
+            sound = self._cut_off(start, end, inner)
             self._seek(end)
-            what = "cut off" if cut is not None else f"damaged ({error})"
-            sound = inner + len(cut or b"")
-            yield Damage(start, end - start, f"{self._kind.name} member {what} after {sound} bytes of content")
-            return
+            held = sound or bytearray()
+            what = "cut off" if sound is not None else f"damaged ({problem})"
         if held:
-            yield Chunk(held, start, inner)
-        if not self._ended:
-            size = self._position - start
-            message = f"{self._kind.name} member cut off after {inner + len(held)} bytes of content"
-            yield Damage(start, size, message)
+            yield Chunk(bytes(held), start, inner)
+        if problem is not None or not self._ended:
+            message = f"{self._kind.name} member {what} after {inner + len(held)} bytes of content"
+            yield Damage(start, self._position - start, message)
 
     def _output(self, start: int, end: int | None) -> Iterator[bytes]:
         """Decompress from a member's start to its end (``_ended``), or to the end of the file or ``end``."""
@@ -208,7 +211,7 @@ class _Members:
                 self._ended = True
                 return
 
-    def _cut_off(self, start: int, end: int, skip: int) -> bytes | None:
+    def _cut_off(self, start: int, end: int, skip: int) -> bytearray | None:
         """The content between two offsets beyond the first ``skip`` bytes; None where it is broken and not just cut."""
         kept = bytearray()
         try:
@@ -217,7 +220,7 @@ class _Members:
                 skip = max(0, skip - len(data))
         except _ERRORS:
             return None
-        return bytes(kept)
+        return kept
 
     def _next_member(self, start: int) -> int:
         """Offset of the next sound member at or after an offset; the end of the file where there is none."""

@@ -188,16 +188,16 @@ class _Framer:
     def _drop(self, size: int) -> None:
         del self._data[:size]
         self._taken += size
-        while len(self._marks) > 1 and self._marks[1][0] <= self._taken:
-            self._marks.popleft()
-
-    def _skip_blank(self) -> None:
-        while self._need(1) and self._data[:1] in (b"\r", b"\n"):
-            self._drop(len(self._data) - len(self._data.lstrip(b"\r\n")))
 
     def _origin(self) -> str:
+        while len(self._marks) > 1 and self._marks[1][0] <= self._taken:
+            self._marks.popleft()
         position, member, inner = self._marks[0]
         inner += self._taken - position
         if member and inner:
             return f"{self._path}#{member}+{inner}"
         return f"{self._path}#{member + inner}"
+
+    def _skip_blank(self) -> None:
+        while self._need(1) and self._data[:1] in (b"\r", b"\n"):
+            self._drop(len(self._data) - len(self._data.lstrip(b"\r\n")))

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +19,50 @@ from pipeline.errors import RunFailedError, UserError
 from pipeline.value import Artifact
 from pipeline.work import EVERY, Result, Task
 
-GOOD = "the river rises in the hills and carries clear water through a wide green valley to the sea".split()
-BAD = "buy cheap deal now click sale winner bonus free order offer credit casino today coupon prize".split()
+GOOD = [
+    "the",
+    "river",
+    "rises",
+    "in",
+    "the",
+    "hills",
+    "and",
+    "carries",
+    "clear",
+    "water",
+    "through",
+    "a",
+    "wide",
+    "green",
+    "valley",
+    "to",
+    "the",
+    "sea",
+]
+BAD = [
+    "buy",
+    "cheap",
+    "deal",
+    "now",
+    "click",
+    "sale",
+    "winner",
+    "bonus",
+    "free",
+    "order",
+    "offer",
+    "credit",
+    "casino",
+    "today",
+    "coupon",
+    "prize",
+]
 
 
 class FakeShard:
     """Documents that are already in memory."""
 
-    facts: dict[str, object] = {}
+    facts: ClassVar[dict[str, object]] = {}
 
     def __init__(self, index: int, table: pa.Table) -> None:
         self.index = index
@@ -51,7 +88,11 @@ def labelled(number: int) -> list[tuple[str | None, str | None]]:
 def table(rows: list[tuple[str | None, str | None]]) -> pa.Table:
     ids = [hashlib.md5(f"{n}{text}".encode()).digest() for n, (text, _) in enumerate(rows)]
     texts, marks = zip(*rows, strict=True) if rows else ((), ())
-    columns = {"id": pa.array(ids, pa.binary(16)), "text": pa.array(texts, pa.large_string()), "label": pa.array(marks, pa.string())}
+    columns = {
+        "id": pa.array(ids, pa.binary(16)),
+        "text": pa.array(texts, pa.large_string()),
+        "label": pa.array(marks, pa.string()),
+    }
     return pa.table(columns)
 
 
@@ -91,13 +132,25 @@ def test_card(trained: Result) -> None:
 
 
 def test_the_operator_tells_good_from_bad(trained: Result) -> None:
-    texts = ["green hills\nand the clear river", "casino bonus click now", "清澈河水流过山谷", "免费领取优惠", "", " \n", None]
+    texts = [
+        "green hills\nand the clear river",
+        "casino bonus click now",
+        "清澈河水流过山谷",
+        "免费领取优惠",
+        "",
+        " \n",
+        None,
+    ]
     docs = pa.table({"id": list(range(7)), "text": pa.array(texts, pa.large_string())})
     operator = QualityClassifier(model=Artifact(file=str(trained.outputs[0].path)), min_score=0.5)
     scores = operator.measure(docs)["score"].to_pylist()
     assert [score is not None and score > 0.5 for score in scores[:4]] == [True, False, True, False]
     assert scores[4:] == [None, None, None]
-    other = QualityClassifier(model=Artifact(file=str(trained.outputs[0].path)), label="lq").measure(docs)["score"].to_pylist()
+    other = (
+        QualityClassifier(model=Artifact(file=str(trained.outputs[0].path)), label="lq")
+        .measure(docs)["score"]
+        .to_pylist()
+    )
     assert [a + b for a, b in zip(scores[:4], other[:4], strict=True)] == pytest.approx([1.0] * 4, abs=1e-4)
     alone = [operator.measure(docs.slice(row, 1))["score"].to_pylist()[0] for row in range(7)]
     assert alone == scores
@@ -108,7 +161,7 @@ def test_the_operator_tells_good_from_bad(trained: Result) -> None:
 
 def test_mistakes_about_the_model(trained: Result, tmp_path: Path) -> None:
     path = str(trained.outputs[0].path)
-    with pytest.raises(UserError, match="no label 'hp'; near: .*hq"):
+    with pytest.raises(UserError, match=r"no label 'hp'; near: .*hq"):
         QualityClassifier(model=Artifact(file=path), label="hp").prepare()
     with pytest.raises(UserError, match="cannot load"):
         QualityClassifier(model=Artifact(file=str(tmp_path / "none.bin"))).prepare()
@@ -168,7 +221,13 @@ def test_one_line(text: str | None, max_chars: int, expected: str | None) -> Non
 
 @pytest.mark.parametrize(
     ("scores", "positive", "expected"),
-    [([0.1, 0.9], [0, 1], 1.0), ([0.9, 0.1], [0, 1], 0.0), ([0.5, 0.5], [0, 1], 0.5), ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], 0.75), ([0.3], [1], None)],
+    [
+        ([0.1, 0.9], [0, 1], 1.0),
+        ([0.9, 0.1], [0, 1], 0.0),
+        ([0.5, 0.5], [0, 1], 0.5),
+        ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], 0.75),
+        ([0.3], [1], None),
+    ],
 )
 def test_auc(scores: list[float], positive: list[int], expected: float | None) -> None:
     assert auc(np.array(scores), np.array(positive, bool)) == expected

@@ -14,7 +14,12 @@ river </title><script>var a = "<div><div>";</script></head><body><nav><a href="/
 
 
 def documents(*texts: str | None) -> pa.Table:
-    return pa.table({"id": pa.array([bytes([i]) * 16 for i in range(len(texts))], pa.binary(16)), "text": pa.array(texts, pa.large_string())})
+    return pa.table(
+        {
+            "id": pa.array([bytes([i]) * 16 for i in range(len(texts))], pa.binary(16)),
+            "text": pa.array(texts, pa.large_string()),
+        }
+    )
 
 
 def extract(text: str | None, **parameters: object) -> dict[str, object]:
@@ -43,13 +48,17 @@ def test_all_visible_text_on_demand() -> None:
 
 
 def test_a_main_text_that_is_hardly_anything_is_not_believed() -> None:
-    page = "<body><main><p>12345</p></main><nav>" + "<p>" + "x" * 94 + "</p></nav></body>"  # 5 of 100 characters, and a break
+    page = (
+        "<body><main><p>12345</p></main><nav>" + "<p>" + "x" * 94 + "</p></nav></body>"
+    )  # 5 of 100 characters, and a break
     assert extract(page, min_main_fraction=0.04)["text"] == "12345"
     found = extract(page, min_main_fraction=0.06)
     assert (found["text"], found["extractor"]) == ("12345\n\n" + "x" * 94, "resiliparse_all")
 
 
-@pytest.mark.parametrize("text", [None, "", "  \n\t", "<br>", "<!-- nothing -->", "<script>a()</script>", "<p>\u3000</p>"])
+@pytest.mark.parametrize(
+    "text", [None, "", "  \n\t", "<br>", "<!-- nothing -->", "<script>a()</script>", "<p>\u3000</p>"]
+)
 def test_nothing_left(text: str | None) -> None:
     found = extract(text)
     assert (found["text"], found["failure"], found["extractor"]) == (None, "no_text", None)
@@ -116,17 +125,27 @@ def test_shallow_pages_are_read(page: str) -> None:
 
 
 def test_odd_characters() -> None:
-    assert extract("<p>a\x00b &#xD800; &#x110000; &#0; \u202eabc e\u0301</p>")["text"] == "ab \ufffd \ufffd \ufffd \u202eabc e\u0301"
+    assert (
+        extract("<p>a\x00b &#xD800; &#x110000; &#0; \u202eabc e\u0301</p>")["text"]
+        == "ab \ufffd \ufffd \ufffd \u202eabc e\u0301"
+    )
 
 
 def test_columns_and_types_do_not_hang_on_the_rows() -> None:
     empty, full = ExtractHtml().map(documents()), ExtractHtml().map(documents(PAGE, None))
     assert empty.schema == full.schema
-    assert full.column_names == ["id", "text", *(f"extract_html.{m}" for m in ("title", "failure", "extractor", "html_bytes"))]
+    assert full.column_names == [
+        "id",
+        "text",
+        *(f"extract_html.{m}" for m in ("title", "failure", "extractor", "html_bytes")),
+    ]
     assert ExtractHtml.model_validate({"as": "pages"}).map(documents(PAGE)).column_names[2] == "pages.title"
 
 
-MARKUP = st.lists(st.sampled_from(["<p>", "</p>", "<b>", "<div", ">", "</", "<!--", "-->", "&amp;", "é", "数", "\x00", " x "]), max_size=30)
+MARKUP = st.lists(
+    st.sampled_from(["<p>", "</p>", "<b>", "<div", ">", "</", "<!--", "-->", "&amp;", "é", "数", "\x00", " x "]),
+    max_size=30,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,4 +154,6 @@ def test_batches_do_not_matter(pages: list[str], cut: int) -> None:
     docs = documents(*pages)
     whole = ExtractHtml().map(docs)
     assert docs.equals(documents(*pages))
-    assert whole.equals(pa.concat_tables([ExtractHtml().map(docs.slice(0, cut)), ExtractHtml().map(docs.slice(cut))]).combine_chunks())
+    assert whole.equals(
+        pa.concat_tables([ExtractHtml().map(docs.slice(0, cut)), ExtractHtml().map(docs.slice(cut))]).combine_chunks()
+    )

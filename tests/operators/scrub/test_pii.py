@@ -105,7 +105,9 @@ def test_both_are_counted_and_only_what_is_asked_for_goes() -> None:
     assert scrub(text) == ("<EMAIL> from <IP> or <EMAIL>", 2, 1)
     assert scrub(text, types=("ip",)) == ("a@example.com from <IP> or b@example.com", 0, 1)
     assert scrub(text, types=["email"], email_placeholder="[mail]") == ("[mail] from 8.8.8.8 or [mail]", 2, 0)
-    assert [scrub(text) for text in (None, "", " \n", "\x00", "\u202e")] == [(t, 0, 0) for t in (None, "", " \n", "\x00", "\u202e")]
+    assert [scrub(text) for text in (None, "", " \n", "\x00", "\u202e")] == [
+        (t, 0, 0) for t in (None, "", " \n", "\x00", "\u202e")
+    ]
 
 
 def test_the_rest_of_the_table_stays() -> None:
@@ -155,7 +157,10 @@ def test_v4_is_public_as_the_standard_library_says() -> None:
     draw = random.Random(5)
     edges = ["9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0", "198.17.255.255",
              "198.20.0.0", "223.255.255.255", "224.0.0.0", "192.0.1.0", "1.0.0.0"]  # fmt: skip
-    for address in [*map(ipaddress.IPv4Address, edges), *(ipaddress.IPv4Address(draw.getrandbits(32)) for _ in range(3000))]:
+    for address in [
+        *map(ipaddress.IPv4Address, edges),
+        *(ipaddress.IPv4Address(draw.getrandbits(32)) for _ in range(3000)),
+    ]:
         ours = is_global_v4(np.array(list(address.packed), np.int64))
         assert ours == (address.is_global and not address.is_multicast), address
 

@@ -64,7 +64,9 @@ def test_no_words_no_share(own_list: Artifact, text: str | None) -> None:
     assert measure(Toxicity(lists=(), files=(own_list,)), text) == [(None, None)]
 
 
-PIECES = st.lists(st.sampled_from([*ENTRIES, "DRAT", " ", "a", "é", "数", "\u0301", ".", "ด", "_"]), max_size=12).map("".join)
+PIECES = st.lists(st.sampled_from([*ENTRIES, "DRAT", " ", "a", "é", "数", "\u0301", ".", "ด", "_"]), max_size=12).map(
+    "".join
+)
 
 
 def slow_hits(text: str) -> int:

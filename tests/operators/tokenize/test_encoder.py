@@ -25,7 +25,7 @@ PIECES = st.one_of(st.text(max_size=12), st.sampled_from([*SPECIALS, *TEXTS, " "
 BATCHES = st.lists(st.lists(PIECES, max_size=6).map("".join), max_size=6)
 
 
-def column(texts: list[str]) -> pa.LargeStringArray:
+def column(texts: list[str]) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
@@ -147,7 +147,7 @@ class Off(Reference):
     name = "off"
     mark = ""
 
-    def encode(self, column: pa.LargeStringArray) -> tuple[Ids, Offsets]:
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         ids, offsets = super().encode(column)
         if any(self.mark in text for text in column.to_pylist()):
             ids = ids.copy()

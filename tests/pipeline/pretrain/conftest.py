@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -71,6 +74,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def run_ranks(*runs: tuple[Job, int, tuple[int, int] | None]) -> None:
+    """Runs, one after the other: a job, its number of ranks, and which rank dies after which step, if one does."""
+    given = []
+    for job, world, die in runs:
+        path = Path(job.home).with_suffix(".json")
+        path.write_text(job.model_dump_json())
+        given.append({"job": str(path), "world": world, "die": list(die or ())})
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-m", "tests.pipeline.pretrain.forked_ranks", json.dumps(given)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

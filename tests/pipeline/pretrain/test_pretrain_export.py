@@ -65,7 +65,7 @@ def test_the_exported_model_is_the_trained_one(
     job = make_job("small", steps=8, shape=SMALL.model_copy(update={"tied": tied, "qk_norm": qk_norm}))
     train(job, Place())
     checkpoint = latest(Path(job.home) / "checkpoints")
-    weights_file, config_file = export(checkpoint, job, tmp_path / "export")
+    weights_file, config_file = export(job, tmp_path / "export")
     config = json.loads(config_file.read_text())
     assert (config["model_type"], config["vocab_size"], config["eos_token_id"]) == (model_type, 128, 0)
     model = Transformer(job.config.shape, VOCABULARY, max_length=16)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,9 @@ from pipeline.pretrain.config import Job
 from pipeline.pretrain.loop import train
 from pipeline.pretrain.metrics import read_metrics
 from pipeline.pretrain.ranks import Place
-from tests.pipeline.pretrain.conftest import document_id, sentences, token_data, write_shard
+from tests.pipeline.pretrain.conftest import document_id, run_ranks, sentences, token_data, write_shard
 
 MakeJob = Callable[..., Job]
-DYING = (str(Path(__file__).with_name("dying_rank.py")),)
 
 
 def curve(job: Job) -> list[dict[str, Any]]:
@@ -35,41 +36,30 @@ def numbers(job: Job, name: str) -> list[float]:
     return [line[name] for line in curve(job) if name in line]
 
 
-def test_ranks_and_deaths_do_not_show(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_same_up_to_rounding(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert len(found) == len(expected)
+    for line, other in zip(found, expected, strict=True):
+        assert line.keys() == other.keys()
+        for name, value in other.items():
+            assert line[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), (name, other)
+
+
+def test_ranks_and_deaths_do_not_show(make_job: MakeJob) -> None:
     """One, two and four ranks learn the same; two ranks of which one is killed do so bit for bit."""
-    one, two, four, broken = (make_job(name) for name in ("one", "two", "four", "broken"))
+    one, two, four, broken, moved = (make_job(name) for name in ("one", "two", "four", "broken", "moved"))
     train(one, Place())
-    local.launch(two, 2)
-    local.launch(four, 4)
+    # The last checkpoint before the death is of step 10, so steps are done again.
+    run_ranks((two, 2, None), (four, 4, None), (broken, 2, (1, 13)), (moved, 4, (2, 13)))
     for other in (two, four):
-        for name in ("loss", "grad_norm", "bits_per_byte"):
-            assert numbers(other, name) == pytest.approx(numbers(one, name), rel=1e-5), name
-        for name in ("step", "tokens", "lr", "documents", "bytes", "unigram_bits_per_byte"):
-            assert numbers(other, name) == numbers(one, name), name
-    assert len(numbers(one, "lr")) == 30
-    # The last checkpoint before the death is of step 10, so some steps are done again.
-    monkeypatch.setenv("DIE_AT", "1:13")
-    with pytest.raises(RunFailedError, match="ended with"):
-        local.launch(broken, 2, DYING)
-    assert 13 <= len(numbers(broken, "lr")) < 30
+        assert_same_up_to_rounding(curve(other), curve(one))
+    for job in (broken, moved):
+        assert 10 <= len(numbers(job, "lr")) < 30
     local.launch(broken, 2)
     assert curve(broken) == curve(two)
-
-
-def test_a_run_goes_on_with_another_number_of_ranks(make_job: MakeJob) -> None:
-    whole, moved = make_job("whole", steps=12), make_job("moved", steps=12)
-    train(whole, Place())
-
-    def stop(step: int, _saved: bool) -> None:
-        if step == 7:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(moved, Place(), stop)
-    local.launch(moved, 2)
-    assert curve(moved)[:5] == curve(whole)[:5]
-    assert numbers(moved, "loss") == pytest.approx(numbers(whole, "loss"), rel=1e-5)
-    assert numbers(moved, "step") == numbers(whole, "step")
+    train(moved, Place())
+    assert curve(moved)[:11] == curve(four)[:11]  # ten steps and an evaluation
+    assert_same_up_to_rounding(curve(moved), curve(one))
+    assert len(numbers(one, "lr")) == 30
 
 
 def test_one_rank_goes_on_bit_for_bit_from_any_step(make_job: MakeJob) -> None:
@@ -126,6 +116,30 @@ def test_ranks_that_cannot_share_a_batch_are_refused(make_job: MakeJob) -> None:
         local.launch(make_job("uneven"), 3)
 
 
+@pytest.mark.parametrize(
+    ("code", "error", "message"), [(7, RunFailedError, "rank 1 of the training ended with 7: oh"), (2, UserError, "^oh$")]
+)
+def test_a_rank_that_fails_takes_the_others_with_it(
+    make_job: MakeJob, code: int, error: type[Exception], message: str
+) -> None:
+    """Rank 0 would sleep for ten minutes."""
+    script = (
+        "import sys, time\n"
+        "if sys.argv[sys.argv.index('--rank') + 1] == '0': time.sleep(600)\n"
+        f"sys.stderr.write('oh'); sys.exit({code})"
+    )
+    with pytest.raises(error, match=message):
+        local.launch(make_job("failing"), 2, ("-c", script))
+
+
+def test_a_rank_ends_when_its_driver_does() -> None:
+    script = "import time; from pipeline.pretrain.lifeline import exit_with_parent; exit_with_parent(); time.sleep(600)"
+    root = Path(__file__).parents[3]
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, cwd=root) as rank:
+        rank.stdin.close()
+        assert rank.wait(timeout=60) == 1
+
+
 def test_text_teaches_more_than_the_same_tokens_shuffled(make_job: MakeJob, tmp_path: Path) -> None:
     """Same documents, ids, counts and held-out text; only the order of tokens in what is trained on differs."""
     documents = sentences(300)
@@ -147,7 +161,7 @@ def test_text_teaches_more_than_the_same_tokens_shuffled(make_job: MakeJob, tmp_
 
 
 def _held_out_rows(job: Job, data: object) -> set[int]:
-    from pipeline.pretrain.data import open_corpus  # noqa: PLC0415  # only here
+    from pipeline.pretrain.data import open_corpus  # only here
 
     corpus = open_corpus(data, held_out_fraction=job.config.held_out_fraction, seed=job.config.seed)
     return {int(start) // 61 for start in corpus.held_out.start}  # every document has 60 tokens and the EOS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.pretrain import local
 from pipeline.pretrain.config import Job
+from tests.pipeline.pretrain.conftest import run_ranks
 from tests.pipeline.pretrain.test_pretrain_loop import curve
 
 ray = pytest.importorskip("ray")
@@ -33,7 +33,7 @@ def cluster(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_killed_worker_is_brought_back(make_job: Callable[..., Job], cluster: None, tmp_path: Path) -> None:
-    from pipeline.pretrain import ray_entry  # noqa: PLC0415  # imports ray
+    from pipeline.pretrain import ray_entry  # imports ray
 
     whole, broken = make_job("whole", steps=12), make_job("broken", steps=12)
     died = tmp_path / "died"
@@ -46,5 +46,5 @@ def test_a_killed_worker_is_brought_back(make_job: Callable[..., Job], cluster: 
     ray_entry.launch(broken, 2, die_once)
     assert died.exists()
     assert sorted(path.name for path in Path(broken.home).iterdir()) == ["checkpoints", "metrics.jsonl"]
-    local.launch(whole, 2)
+    run_ranks((whole, 2, None))
     assert curve(broken) == curve(whole)
