@@ -24,8 +24,10 @@ def main(paths: list[Path]) -> None:
     for path in paths:
         rows = [row for row in read_rows(path) if row["gold_text"]]
         for main_content in (True, False):
+            operator = ExtractHtml(main_content=main_content)
+            operator.prepare()
             start = process_time()
-            docs = ExtractHtml(main_content=main_content).map(as_table([row["html"] for row in rows]))
+            docs = operator.map(as_table([row["html"] for row in rows]))
             seconds = process_time() - start
             by_type: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
             for row, text in zip(rows, docs["text"].to_pylist(), strict=True):

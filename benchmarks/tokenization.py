@@ -41,19 +41,25 @@ class Reference:
 
     def __init__(self, tokenizer_json: str) -> None:
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        self._made: list[list[int]] = []
+        self._last: list[list[int]] = []
+        self._made: list[np.ndarray] = []
 
     def add(self, docs: pa.Table) -> None:
         """Encode a batch."""
         encodings = self._tokenizer.encode_batch_fast(docs["text"].to_pylist(), add_special_tokens=False)
-        self._made.extend(encoding.ids for encoding in encodings)
+        self._last = [encoding.ids for encoding in encodings]
+
+    def settle(self) -> None:
+        """Keep the batch for the comparison; not timed."""
+        self._made.append(np.array([token for ids in self._last for token in (*ids, EOS)], np.uint32))
+        self._last = []
 
     def close(self) -> None:
         """Nothing is written."""
 
     def tokens(self) -> np.ndarray:
         """Ids with end marks."""
-        return np.array([token for ids in self._made for token in (*ids, EOS)], np.uint32)
+        return np.concatenate(self._made)
 
 
 class Bare:
@@ -62,18 +68,25 @@ class Bare:
     def __init__(self, engine: Engine) -> None:
         self.name = f"{engine.name}: bare, ids in memory"
         self._engine = engine
-        self._made: list[tuple[np.ndarray, np.ndarray]] = []
+        self._last = (np.zeros(0, np.uint32), np.zeros(1, np.int64))
+        self._made: list[np.ndarray] = []
 
     def add(self, docs: pa.Table) -> None:
         """Encode a batch."""
-        self._made.append(self._engine.encode(docs["text"].combine_chunks()))
+        self._last = self._engine.encode(docs["text"].combine_chunks())
+
+    def settle(self) -> None:
+        """Keep the batch for the comparison; not timed."""
+        ids, offsets = self._last
+        self._made.append(np.insert(ids, offsets[1:], EOS))
+        self._last = (np.zeros(0, np.uint32), np.zeros(1, np.int64))
 
     def close(self) -> None:
         """Nothing is written."""
 
     def tokens(self) -> np.ndarray:
         """Ids with end marks."""
-        return np.concatenate([np.insert(ids, offsets[1:], EOS) for ids, offsets in self._made])
+        return np.concatenate(self._made)
 
 
 class Ours:
@@ -91,6 +104,9 @@ class Ours:
     def add(self, docs: pa.Table) -> None:
         """Take a batch."""
         self._sink.add(docs)
+
+    def settle(self) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Write the indexes and commit."""
@@ -202,6 +218,7 @@ def report(found: list[Reference | Bare | Ours], tables: list[pa.Table], size: i
             started = time.process_time()
             side.add(fresh)
             seconds[number] += time.process_time() - started
+            side.settle()
     for number, side in enumerate(found):
         started = time.process_time()
         side.close()

@@ -26,12 +26,14 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        from pipeline.errors import RunFailedError, StoppedError, UserError
-
         try:
             return super().invoke(ctx)
-        except (UserError, RunFailedError, StoppedError) as error:
-            if ctx.meta["debug"]:
+        except typer.Exit:
+            raise
+        except Exception as error:
+            from pipeline.errors import RunFailedError, StoppedError, UserError
+
+            if ctx.meta["debug"] or not isinstance(error, UserError | RunFailedError | StoppedError):
                 raise
             label = "stopped" if isinstance(error, StoppedError) else "error"
             typer.echo(f"{label}: {error}", err=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from importlib.resources import files
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,10 +13,15 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from operators.classify.fasttext_model import load, top_label
+from pipeline.errors import RunFailedError
+from pipeline.fingerprint import file_sha256
 from pipeline.operator import Bound, Filter
 from pipeline.value import Strings
 
 UNDETERMINED = "und"
+
+MODEL_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
+"""Of the shipped model; it stands in the source, so that another model is another fingerprint."""
 
 _CODES = """
     af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co cs cv cy
@@ -96,5 +102,11 @@ class Language(Filter):
         return {"label": pa.array(labels, pa.string()), "score": pa.array(scores, pa.float64(), from_pandas=True)}
 
 
+@cache
 def _model_path() -> str:
-    return str(files("operators") / "data" / "lid.176.ftz")
+    path = Path(__file__).parent.parent / "data" / "lid.176.ftz"
+    found = file_sha256(path)
+    if found != MODEL_SHA256:
+        msg = f"{path} has sha256 {found}, expected {MODEL_SHA256}; install the package again"
+        raise RunFailedError(msg)
+    return str(path)

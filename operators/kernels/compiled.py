@@ -125,7 +125,7 @@ class _SourceKeyedCache(caching.FunctionCache):
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             stored = self._path(sig, target_context.codegen()).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return self._impl.rebuild(target_context, caching.pickle.loads(stored))
 

@@ -72,7 +72,7 @@ class TokenizeSink(Sink):
         docs = as_documents(docs)
         if not docs.num_rows:
             return docs
-        text = docs["text"].chunk(0).fill_null(pa.scalar("", pa.large_string()))
+        text: Any = docs["text"].chunk(0).fill_null(pa.scalar("", pa.large_string()))
         sizes = np.diff(text_buffers(text).offsets)
         ids, offsets = self._encoder.encode(text)
         mask = np.diff(offsets) > 0

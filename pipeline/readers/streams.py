@@ -182,16 +182,18 @@ class _Members:
                     del held[:-_HELD_BYTES]
         except _ERRORS as error:
             problem = error
-        if problem is not None or not self._ended:
+        what = None if self._ended and problem is None else "cut off"
+        if what is not None:
             # Cut off, or broken: a member cut off before another one looks broken, as its end is sought in the other.
             end = self._next_member(start + 1)
             sound = self._cut_off(start, end, inner)
             self._seek(end)
             held = sound or bytearray()
-            what = "cut off" if sound is not None else f"damaged ({problem})"
+            if sound is None:
+                what = f"damaged ({problem})"
         if held:
             yield Chunk(bytes(held), start, inner)
-        if problem is not None or not self._ended:
+        if what is not None:
             message = f"{self._kind.name} member {what} after {inner + len(held)} bytes of content"
             yield Damage(start, self._position - start, message)
 

@@ -40,7 +40,7 @@ def test_at_least_eight_shards_flow_through_every_step(done: Run) -> None:
 
 def test_every_operator_has_something_to_do(done: Run) -> None:
     reasons = {key.partition(":")[0] for step in ("crawl", "pages", "clean") for key in done[step].ledger.dropped}
-    assert reasons >= {"read", "extract_html", "language", "gopher_quality", "chinese_quality", "toxicity", "quality_classifier"}
+    assert reasons >= {"read", "language", "gopher_quality", "chinese_quality", "toxicity", "quality_classifier"}
     scrubbed = pq.read_table(next(iter(done["clean"].shards())).file(".parquet")).column_names
     assert {"scrub_pii.emails", "scrub_pii.ips"} <= set(scrubbed)
     emails = sum(sum(table["scrub_pii.emails"].to_pylist()) for table in done["clean"].documents())

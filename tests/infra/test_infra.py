@@ -159,7 +159,7 @@ def test_sbatch_trap_requeues_and_refuses_missing_arguments(tmp_path: Path) -> N
         stub.write_text(f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
                         '[ "$1" = show ] && echo node1\n'
                         '[[ "$*" == *hostname* ]] && echo "10.0.0.7 172.17.0.1"\n'
-                        '[[ "$*" == *symmetric-run* ]] && { touch ' + f'{tmp_path}/up; exec sleep 60; }}\nexit 0\n')
+                        '[[ "$*" == *symmetric-run* ]] && { touch ' + f'{tmp_path}/up; exec sleep 2 >/dev/null 2>&1; }}\nexit 0\n')
         stub.chmod(0o755)
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node[1-2]",
            "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "4"}

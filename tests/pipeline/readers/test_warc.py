@@ -300,7 +300,7 @@ class TestDamage:
                 # A member whose end mark is hit looks cut off behind its content, which is then whole.
                 assert texts(batch) in (whole, [*whole[:2], *whole[3:]])
                 assert batch.quarantined.num_rows == 1
-                assert batch.quarantined["origin"][0].as_py() == f"{tmp_path}/x.warc.gz#{start}"
+                assert batch.quarantined["origin"][0].as_py().startswith(f"{tmp_path}/x.warc.gz#{start}")
 
     @pytest.mark.parametrize("junk", [b"garbage", b"\x1f\x8b\x08 not really", bytes(range(1, 256)) * 40, b"\0\0\0\0"])
     def test_junk_between_members_is_one_row_and_the_rest_is_read(self, tmp_path: Path, junk: bytes) -> None:

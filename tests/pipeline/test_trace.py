@@ -1,0 +1,131 @@
+"""The way of one document: found by id and URL, followed through every step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.dataset import Run
+from pipeline.documents import ID_TYPE
+from pipeline.errors import UserError
+from pipeline.lookup import find_ids, starts_with
+from pipeline.report.account import Account
+from pipeline.trace import about, follow
+from tests.pipeline.report.conftest import run_tiny
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_tiny(tmp_path_factory.mktemp("trace"))
+
+
+def way(run: Run, url: str) -> list[list[tuple[str, str]]]:
+    """(step, outcome) of each document with this URL."""
+    account = Account.of(run)
+    return [[(fate.step, fate.outcome) for fate in follow(account, identity)] for identity in find_ids(run, url)]
+
+
+def test_a_kept_document_ends_at_its_tokens(run: Run) -> None:
+    (identity,) = find_ids(run, "http://b.example/6")
+    fates = follow(Account.of(run), identity)
+    assert [(f.step, f.outcome) for f in fates] == [
+        ("crawl", "kept"), ("pages", "kept"), ("clean", "kept"), ("unique", "kept"), ("tokens", "tokenized")
+    ]
+    assert fates[1].facts["measures"] == {"length.chars": 47}
+    assert fates[2].facts["measures"] == {}
+    # Alone in shard 1 after its two neighbours went as copies.
+    assert (fates[-1].shard, fates[-1].facts["start"], fates[-1].facts["num_tokens"]) == (1, 0, 5)
+    assert (Path(run.storage.uri) / fates[-1].facts["file"]).is_file()
+
+
+def test_a_dropped_document_names_operator_value_and_threshold(run: Run) -> None:
+    (identity,) = find_ids(run, "http://a.example/2")
+    last = follow(Account.of(run), identity)[-1]
+    assert (last.step, last.outcome) == ("pages", "dropped")
+    facts = {name: last.facts[name] for name in ("operator", "reason", "value", "threshold", "measures")}
+    assert facts == {"operator": "length", "reason": "short", "value": "2", "threshold": "chars >= 3", "measures": {"length.chars": 2}}
+
+
+def test_what_left_without_a_text_and_what_raised(run: Run) -> None:
+    assert way(run, "http://a.example/4") == [[("crawl", "kept"), ("pages", "dropped")]]
+    hostile = "http://b.example/<script>alert(1)</script>"
+    assert way(run, hostile) == [[("crawl", "kept"), ("pages", "quarantined")]]
+    (identity,) = find_ids(run, hostile)
+    assert follow(Account.of(run), identity)[-1].facts == {"operator": "length", "error": "ValueError: boom"}
+
+
+def test_every_capture_of_a_url_is_followed(run: Run) -> None:
+    ways = way(run, "http://a.example/1")
+    assert sorted(one[-1] for one in ways) == [("tokens", "tokenized"), ("unique", "duplicate")]
+
+
+def test_a_copy_names_what_stays(run: Run) -> None:
+    (copy,) = find_ids(run, "http://b.example/5")
+    first = next(i for i in find_ids(run, "http://a.example/1") if follow(Account.of(run), i)[-1].outcome == "tokenized")
+    last = follow(Account.of(run), copy)[-1]
+    assert last.facts == {"kind": "exact", "of": first.hex(), "of_url": "http://a.example/1", "estimate": 1.0, "cluster_size": 3}
+
+
+def test_about_a_document(run: Run) -> None:
+    (identity,) = find_ids(run, "http://a.example/2")
+    known = about(Account.of(run), identity)
+    assert (known["url"], known["source"]) == ("http://a.example/2", "web")
+    assert known["origin"].startswith(str(Path(run.storage.uri).parent / "in" / "in-0.jsonl"))
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_unique(run: Run) -> None:
+    (identity,) = find_ids(run, "http://b.example/6")
+    digits = identity.hex()
+    for query in (digits, digits[:9], digits[:8].upper()):
+        assert find_ids(run, query) == [identity]
+
+
+def test_what_is_not_there_names_the_nearest(run: Run) -> None:
+    with pytest.raises(UserError, match="nearest: .*http://b.example/6"):
+        find_ids(run, "http://b.example/66")
+    with pytest.raises(UserError, match="no URL of that host"):
+        find_ids(run, "http://elsewhere.example/")
+    with pytest.raises(UserError, match="begins with 000000000000"):
+        find_ids(run, "000000000000")
+
+
+def test_identical_records_are_counted_and_unfinished_steps_wait(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    run = run_tiny(tmp_path, out_steps=3)
+    line = '{"text": "<p>twice told tale</p>", "url": "http://c.example/"}\n'
+    (tmp_path / "in" / "in-2.jsonl").write_text(2 * line)
+    run = run_again(tmp_path)
+    (identity,) = find_ids(run, "http://c.example/")
+    fates = follow(Account.of(run), identity)
+    assert [(f.step, f.outcome, f.rows) for f in fates] == [
+        ("crawl", "kept", 2), ("pages", "kept", 1), ("pages", "kept", 1), ("clean", "kept", 1), ("clean", "kept", 1),
+        ("unique", "kept", 1), ("unique", "duplicate", 1), ("tokens", "tokenized", 1),
+    ]
+    for path in (tmp_path / "out" / run.facts["datasets"]["clean"]).rglob("*.json"):
+        path.unlink()
+    fates = follow(Account.of(Run.open(str(tmp_path / "out"))), identity)
+    assert [(f.step, f.outcome, f.rows) for f in fates[3:]] == [("clean", "waiting", 2)]
+
+
+def run_again(root: Path) -> Run:
+    from pipeline.session import Settings, run
+    from tests.pipeline.report.conftest import workflow
+
+    return run(workflow(root / "in"), str(root / "out"), Settings(backend="inline", progress="none"))
+
+
+def test_a_source_that_nothing_copied_is_read_again(tmp_path: Path) -> None:
+    run = run_tiny(tmp_path, out_steps=1)
+    (identity,) = find_ids(run, "http://a.example/3")
+    assert [(f.step, f.outcome) for f in follow(Account.of(run), identity)] == [("crawl", "kept")]
+
+
+@given(st.lists(st.one_of(st.none(), st.binary(min_size=16, max_size=16))), st.text("0123456789abcdef", min_size=1, max_size=32))
+def test_prefixes_match_as_hex_digits_do(ids: list[bytes | None], digits: str) -> None:
+    ids = [*ids, bytes.fromhex(digits.ljust(32, "0"))]
+    mask = starts_with(pa.chunked_array([pa.array(ids, ID_TYPE)]), digits)
+    assert mask.tolist() == [one is not None and one.hex().startswith(digits) for one in ids]

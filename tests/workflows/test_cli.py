@@ -1,0 +1,358 @@
+"""What the commands print, write and answer, on a small run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from pipeline.eventlog import events
+from pipeline.holder import holder
+from pipeline.lease import Lease
+from pipeline.session import STOP_FILE
+from pipeline.storage import Storage
+from tests.workflows.conftest import LONG, MORE, RECIPE, Call, write_recipe
+
+FAILING = RECIPE.replace("    apply:", "    expect: {kept: [0.9, 1.0], min_docs: 1, quarantined: 1.0}\n    apply:")
+
+
+def fields(text: str, first: str) -> list[str]:
+    """Words of the first line that begins so."""
+    return next(line.split() for line in text.splitlines() if line.split()[:1] == [first])
+
+
+def ids(run: Path, sluice: Call, step: str = "clean") -> dict[str, str]:
+    """URL -> id of what a step holds."""
+    return {row["url"]: row["id"] for row in map(json.loads, sluice("cat", run, step, "--json").stdout.splitlines())}
+
+
+# -- run --------------------------------------------------------------------------------------------------------------
+
+
+def test_run_tells_the_funnel_and_writes_the_report(finished: tuple[Path, Result]) -> None:
+    run, result = finished
+    size = len(LONG) + 4
+    assert fields(result.stdout, "crawl")[:5] == ["crawl", "read", "5", "5", "0.0"]
+    assert fields(result.stdout, "clean")[:5] == ["clean", "length", "5", "3", "40.0"]
+    assert fields(result.stdout, "unique")[:4] == ["unique", "dedup", "3", "2"]
+    assert "quarantined 1, short 1" in result.stdout
+    assert "exact duplicate 1" in result.stdout
+    assert f"{2 * size} B" in result.stdout
+    assert str(run / "report.html") in result.stdout
+    assert "<!doctype html>" in (run / "report.html").read_text()
+    assert f"sluice why {run}" in result.stdout
+
+
+def test_run_again_does_nothing_anew(finished: tuple[Path, Result], sluice: Call) -> None:
+    run, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in run.glob("*/commits/*.json")}
+    result = sluice("run", run.parent / "small.yaml", "--out", run, "--backend", "inline", "--progress", "none")
+    assert result.exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in run.glob("*/commits/*.json")} == before
+
+
+def test_set_limit_and_default_folder(tmp_path: Path, sluice: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = write_recipe(tmp_path / "project", shards=3)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("run", recipe, "--backend", "inline", "--progress", "none", "--set", "clean.length.min_chars=2")
+    assert sluice(*arguments, "--limit", 2).exit_code == 1  # one of six documents raises: more than one in twenty
+    relaxed = recipe.with_name("relaxed.yaml")
+    relaxed.write_text(RECIPE.replace("    apply:", "    expect: {quarantined: 1.0}\n    apply:"))
+    result = sluice("run", relaxed, *arguments[2:], "--limit", 2)
+    assert result.exit_code == 0, result.stderr
+    assert fields(result.stdout, "clean")[:4] == ["clean", "length", "6", "5"]  # "no" is long enough now
+    assert (tmp_path / "runs" / "small" / "run.json").is_file()
+
+
+def test_a_failed_run_ends_with_1_and_leaves_a_report(tmp_path: Path, sluice: Call) -> None:
+    recipe = write_recipe(tmp_path, FAILING)
+    result = sluice("run", recipe, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
+    assert result.exit_code == 1
+    assert "error: step 'clean' kept 3 of 5 documents" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "not finished: clean" in (tmp_path / "run" / "report.html").read_text()
+    status = json.loads(sluice("status", tmp_path / "run", "--json").stdout)
+    assert [(step["step"], step["state"]) for step in status["steps"]] == [("crawl", "done"), ("clean", "failed")]
+    assert status["last_command"]["outcome"] == "failed"
+
+
+def test_a_users_mistake_ends_with_2_and_one_message(tmp_path: Path, sluice: Call) -> None:
+    recipe = write_recipe(tmp_path, RECIPE.replace("min_chars", "min_char").replace("from: crawl", "from: craw"))
+    result = sluice("run", recipe, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "2 mistakes" in result.stderr
+    assert "did you mean 'min_chars'?" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("position", [0, 3])
+def test_debug_shows_the_traceback_wherever_it_stands(position: int, tmp_path: Path, sluice: Call) -> None:
+    arguments: list[object] = ["run", tmp_path / "missing.yaml", "--limit", "1"]
+    arguments.insert(position, "--debug")
+    result = sluice(*arguments)
+    assert type(result.exception).__name__ == "UserError"
+
+
+@pytest.mark.parametrize("arguments", [("run", "r.yaml", "--limit", "0"), ("run", "r.yaml", "--backend", "spark"), ("runn", "r.yaml"),
+                                       ("run", "r.yaml", "--limt", "3"), ("cat", "x")])
+def test_wrong_arguments_end_with_2(arguments: tuple[str, ...], sluice: Call) -> None:
+    assert sluice(*arguments).exit_code == 2
+
+
+def test_a_run_that_another_holds_is_refused_and_left_alone(tmp_path: Path, sluice: Call) -> None:
+    recipe = write_recipe(tmp_path)
+    with Lease(Storage(tmp_path / "run")):
+        result = sluice("run", recipe, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
+    assert result.exit_code == 2
+    assert "another driver holds this run" in result.stderr
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+# -- plan, status -----------------------------------------------------------------------------------------------------
+
+
+def test_plan_before_and_after(finished: tuple[Path, Result], tmp_path: Path, sluice: Call) -> None:
+    recipe = finished[0].parent / "small.yaml"
+    before = sluice("plan", recipe, "--out", tmp_path / "none")
+    assert before.exit_code == 0, before.stderr
+    assert not (tmp_path / "none").exists()
+    datasets = {path.name for path in finished[0].iterdir() if path.is_dir()}
+    assert fields(before.stdout, "clean")[3] in datasets
+    assert fields(before.stdout, "clean")[4:7] == ["1", "0", "1"]
+    assert "after bpe" in next(line for line in before.stdout.splitlines() if line.startswith("tokens"))
+    after = sluice("plan", recipe, "--out", finished[0])
+    assert fields(after.stdout, "clean")[4:7] == ["1", "1", "0"]
+    assert "0 would run" in after.stdout
+    changed = sluice("plan", recipe, "--out", finished[0], "--set", "clean.length.min_chars=4")
+    assert fields(changed.stdout, "crawl")[4:7] == ["1", "1", "0"]
+    assert fields(changed.stdout, "clean")[3] not in datasets
+
+
+def test_status_of_a_finished_run(finished: tuple[Path, Result], sluice: Call) -> None:
+    status = json.loads(sluice("status", finished[0], "--json").stdout)
+    assert status["complete"] is True
+    assert status["driver"] is None
+    clean = next(step for step in status["steps"] if step["step"] == "clean")
+    assert clean == {"step": "clean", "state": "done", "shards_done": 1, "shards": 1, "docs_in": 5, "docs_kept": 3}
+    shown = sluice("status", finished[0])
+    assert fields(shown.stdout, "clean") == ["clean", "done", "1/1", "5", "3"]
+    assert "no driver is at work" in shown.stdout
+
+
+def test_status_while_a_driver_works_and_after_it_was_killed(tmp_path: Path, sluice: Call) -> None:
+    recipe = write_recipe(tmp_path, RECIPE.replace("    apply:", "    expect: {quarantined: 1.0}\n    apply:"))
+    run = tmp_path / "run"
+    assert sluice("run", recipe, "--out", run, "--backend", "inline", "--progress", "none").exit_code == 0
+    folder = json.loads((run / "run.json").read_text())["datasets"]["clean"]
+    (run / folder / "manifest.json").unlink()
+    (run / folder / "commits" / "00000000.json").unlink()
+    with Lease(Storage(run)):
+        status = json.loads(sluice("status", run, "--json").stdout)
+        assert [step["state"] for step in status["steps"]] == ["done", "running"]
+        assert status["driver"]["pid"] > 0
+    log = run / "logs" / "driver.jsonl"
+    log.write_text("".join(line for line in log.read_text().splitlines(keepends=True) if '"ended"' not in line))
+    status = json.loads(sluice("status", run, "--json").stdout)
+    assert [step["state"] for step in status["steps"]] == ["done", "stopped"]
+    assert status["last_command"]["outcome"] == "killed"
+
+
+@pytest.mark.parametrize("command", [("status",), ("report",), ("logs",), ("stop",), ("cat", "clean"), ("why", "http://x")])
+def test_no_run_there(command: tuple[str, ...], tmp_path: Path, sluice: Call) -> None:
+    result = sluice(command[0], tmp_path, *command[1:])
+    assert result.exit_code == 2
+    assert "no run at" in result.stderr
+
+
+# -- cat, why, report -------------------------------------------------------------------------------------------------
+
+
+def test_cat_as_text_is_safe_for_a_terminal(finished: tuple[Path, Result], sluice: Call) -> None:
+    lines = sluice("cat", finished[0], "crawl").stdout.splitlines()
+    assert len(lines) == 10
+    assert lines[1] == f"    {LONG}once"
+    assert "\x1b" not in "".join(lines)
+
+
+def test_cat_as_json_applies_bitmaps_and_keeps_every_column(finished: tuple[Path, Result], sluice: Call) -> None:
+    rows = [json.loads(line) for line in sluice("cat", finished[0], "unique", "--json").stdout.splitlines()]
+    assert {row["text"] for row in rows} == {f"{LONG}once", f"{LONG}####"}
+    assert all(len(bytes.fromhex(row["id"])) == 16 for row in rows)
+    assert {row["length.chars"] for row in rows} == {len(LONG) + 4}
+    assert len(sluice("cat", finished[0], "unique", "--json", "--limit", 1).stdout.splitlines()) == 1
+
+
+def test_cat_of_tokens_and_files(finished: tuple[Path, Result], sluice: Call) -> None:
+    rows = [json.loads(line) for line in sluice("cat", finished[0], "tokens", "--json").stdout.splitlines()]
+    assert [row["start"] for row in rows] == [0, rows[0]["num_tokens"]]
+    assert f"num_tokens={rows[0]['num_tokens']}" in sluice("cat", finished[0], "tokens").stdout
+    path = Path(sluice("cat", finished[0], "bpe").stdout.splitlines()[0])
+    said = json.loads(sluice("cat", finished[0], "bpe", "--json").stdout.splitlines()[0])
+    assert said["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    result = sluice("cat", finished[0], "nothing")
+    assert result.exit_code == 2
+    assert "there are: crawl, clean" in result.stderr
+
+
+def test_why_follows_a_document(finished: tuple[Path, Result], sluice: Call) -> None:
+    run, _ = finished
+    dropped = sluice("why", run, "http://a.example/short").stdout
+    assert fields(dropped, "crawl") == ["crawl", "kept"]
+    assert "DROPPED by length: short: measured 2, wanted chars >= 3" in dropped
+    assert "length.chars=2" in dropped
+    failed = sluice("why", run, "http://a.example/\x1b[31mred").stdout
+    assert "QUARANTINED by length: ValueError: boom" in failed
+    assert "\x1b" not in failed
+    kept = sluice("why", run, "http://a.example/digits").stdout
+    assert fields(kept, "tokens")[:2] == ["tokens", "tokens"]
+    both = "".join(sluice("why", run, f"http://a.example/{name}").stdout for name in ("kept", "copy"))
+    assert both.count("DUPLICATE (exact) of ") == 1
+    assert both.count(".bin") == 1
+
+
+def test_why_by_id_and_as_json(finished: tuple[Path, Result], sluice: Call) -> None:
+    run, _ = finished
+    identity = ids(run, sluice)["http://a.example/digits"]
+    found = json.loads(sluice("why", run, identity[:10], "--json").stdout)
+    assert (found["id"], found["url"]) == (identity, "http://a.example/digits")
+    outcomes = [(step["step"], step["outcome"]) for step in found["steps"]]
+    assert outcomes == [("crawl", "kept"), ("clean", "kept"), ("unique", "kept"), ("tokens", "tokenized")]
+    row = next(row for row in map(json.loads, sluice("cat", run, "tokens", "--json").stdout.splitlines()) if row["id"] == identity)
+    tokenized = found["steps"][-1]["facts"]
+    assert (tokenized["start"], tokenized["num_tokens"]) == (row["start"], row["num_tokens"])
+    assert (run / tokenized["file"]).is_file()
+
+
+def test_why_of_what_is_not_there(finished: tuple[Path, Result], sluice: Call) -> None:
+    result = sluice("why", finished[0], "http://a.example/dropped")
+    assert result.exit_code == 2
+    assert "http://a.example/copy" in result.stderr
+
+
+def test_report_is_written_anew(finished: tuple[Path, Result], sluice: Call) -> None:
+    path = finished[0] / "report.html"
+    before = path.read_text()
+    path.unlink()
+    assert sluice("report", finished[0]).stdout.strip() == str(path)
+    assert path.read_text() == before
+
+
+# -- logs, stop -------------------------------------------------------------------------------------------------------
+
+
+def test_logs_in_words(finished: tuple[Path, Result], sluice: Call) -> None:
+    lines = sluice("logs", finished[0]).stdout.splitlines()
+    assert lines[0].split()[3] == "started"
+    clean = [line.split()[2:4] for line in sluice("logs", finished[0], "--step", "clean").stdout.splitlines()]
+    assert ["clean", "planned"] in clean
+    assert ["clean", "committed"] in clean
+    assert {step for step, _ in clean} == {"clean"}
+    assert sluice("logs", finished[0], "--step", "cleen").exit_code == 2
+
+
+def test_logs_follow_until_the_driver_ends(tmp_path: Path, sluice: Call) -> None:
+    """A log that grows while it is followed: everything is told once, and the command ends with the lease."""
+    recipe = write_recipe(tmp_path, RECIPE.replace("    apply:", "    expect: {quarantined: 1.0}\n    apply:"))
+    run = tmp_path / "run"
+    sluice("run", recipe, "--out", run, "--backend", "inline", "--progress", "none")
+    from pipeline.eventlog import EventLog
+
+    storage = Storage(run)
+    with Lease(storage):
+        log = EventLog(storage)
+        writer = threading.Thread(target=lambda: [time.sleep(0.2), log.write("note", text="later")])
+        closer = threading.Timer(1.2, lambda: None)
+        writer.start()
+        closer.start()
+        told: list[Result] = []
+        follower = threading.Thread(target=lambda: told.append(sluice("logs", run, "--follow")))
+        follower.start()
+        closer.join()
+        assert follower.is_alive()
+    follower.join(timeout=20)
+    log.close()
+    assert told[0].stdout.count("text=later") == 1
+    assert len(told[0].stdout.splitlines()) == len(events(storage)[0])
+
+
+DRIVER = """
+import sys
+from pipeline.lease import Lease
+from pipeline.session import _stoppable
+from pipeline.storage import Storage
+import time
+storage = Storage(sys.argv[1])
+with Lease(storage), _stoppable(storage) as should_stop:
+    print("ready", flush=True)
+    while not should_stop():
+        time.sleep(0.05)
+"""
+
+
+def test_stop_waits_until_the_driver_has_ended(finished: tuple[Path, Result], tmp_path: Path, sluice: Call) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_bytes((finished[0] / "run.json").read_bytes())
+    assert "no driver is at work" in sluice("stop", run).stdout
+    root = Path(__file__).parents[2]
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(run)], stdout=subprocess.PIPE, text=True, cwd=root)
+    try:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "ready\n"
+        result = sluice("stop", run, "--timeout", 30)
+        assert result.exit_code == 0, result.stderr
+        assert driver.wait(timeout=10) == 0
+    finally:
+        driver.kill()
+        driver.stdout.close()
+    storage = Storage(run)
+    assert holder(storage) is None
+    assert not storage.exists(STOP_FILE)
+
+
+def test_stop_says_when_it_waits_in_vain(finished: tuple[Path, Result], tmp_path: Path, sluice: Call) -> None:
+    (tmp_path / "run.json").write_bytes((finished[0] / "run.json").read_bytes())
+    with Lease(Storage(tmp_path)):
+        result = sluice("stop", tmp_path, "--timeout", 0)
+    assert result.exit_code == 1
+    assert "still works" in result.stderr
+
+
+# -- help -------------------------------------------------------------------------------------------------------------
+
+
+def test_help_imports_no_engine() -> None:
+    """Help must come at once: neither numba nor torch, ray or the engine's session is loaded for it."""
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom workflows.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "assert CliRunner().invoke(app, ['run', '--help']).exit_code == 0\n"
+        "print(sorted({'numba', 'torch', 'ray', 'pyarrow', 'pipeline.session', 'operators'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_of_the_recipe_is_there(sluice: Call) -> None:
+    names = {line.split()[1] for line in sluice("--help").stdout.splitlines() if line.startswith("│ ") and line[2:3].isalpha()}
+    assert {"run", "plan", "submit", "status", "logs", "stop", "cat", "why", "report", "doctor"} <= names
+
+
+def test_a_step_behind_a_recorded_one_waits(tmp_path: Path, sluice: Call) -> None:
+    """A run that failed before its tokenizer: what hangs on that has no name yet, and every command says so."""
+    recipe = write_recipe(tmp_path, FAILING + MORE)
+    run = tmp_path / "run"
+    assert sluice("run", recipe, "--out", run, "--backend", "inline", "--progress", "none").exit_code == 1
+    status = {step["step"]: step for step in json.loads(sluice("status", run, "--json").stdout)["steps"]}
+    assert (status["tokens"]["state"], status["tokens"]["shards"]) == ("waiting", None)
+    result = sluice("cat", run, "tokens")
+    assert result.exit_code == 2
+    assert "has not begun" in result.stderr
