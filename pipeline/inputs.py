@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -224,10 +225,7 @@ def _pieces(options: Read, file: FrozenFile) -> list[Piece]:
         return [Piece(path=file.path)]
     bounds = [*range(0, size, step), size]
     # The last piece has no end, and so takes what is there to the last byte.
-    return [
-        Piece(path=file.path, start=start, end=None if end == size else end)
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
+    return [Piece(path=file.path, start=start, end=None if end == size else end) for start, end in pairwise(bounds)]
 
 
 def _is_compressed(path: str) -> bool:

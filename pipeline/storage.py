@@ -15,8 +15,7 @@ from pipeline.stores import Folder, ObjectStore, is_uri, local
 
 
 class Storage:
-    """A root under which files are named by relative POSIX paths and, the few with ``write_bytes`` aside, left as
-    they are.
+    """A root under which files are named by relative POSIX paths and, ``write_bytes`` aside, never changed.
 
     root: a folder, or a URI such as ``s3://bucket/prefix``. cache: where copies of remote files go; default a folder
     of this user under the system's temporary folder.

@@ -69,9 +69,11 @@ class Folder:
         self.root = root
 
     def read_bytes(self, name: str) -> bytes:
+        """The content of a file."""
         return self._path(name).read_bytes()
 
     def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a small file, over what was there, whole or not at all."""
         target = self._path(name)
         _make_folder(target.parent)
         temporary = _temporary(target)
@@ -80,6 +82,7 @@ class Folder:
         _sync(target.parent)
 
     def write_file(self, path: Path, name: str) -> None:
+        """Publish a finished local file; durable on return."""
         target = self._path(name)
         _make_folder(target.parent)
         _sync(path)
@@ -96,6 +99,7 @@ class Folder:
         _sync(target.parent)
 
     def create_if_absent(self, name: str, data: bytes) -> bool:
+        """Create a small file unless the name is taken; True for the one who made it."""
         target = self._path(name)
         _make_folder(target.parent)
         temporary = _temporary(target)
@@ -110,9 +114,11 @@ class Folder:
         return True
 
     def exists(self, name: str) -> bool:
+        """True where a file of that name is."""
         return self._path(name).is_file()
 
     def list(self, prefix: str) -> list[str]:
+        """Names of all files under a folder, sorted."""
         found = []
         for folder, folders, names in os.walk(self._path(prefix)):
             if ".scratch" in folders:
@@ -122,9 +128,11 @@ class Folder:
         return sorted(found)
 
     def delete(self, name: str) -> None:
+        """Delete a file, if there is one."""
         self._path(name).unlink(missing_ok=True)
 
     def local_path(self, name: str) -> Path:
+        """A local file with the content."""
         return self._path(name)
 
     def _path(self, name: str) -> Path:
@@ -141,15 +149,19 @@ class ObjectStore:
         self._cache = cache
 
     def read_bytes(self, name: str) -> bytes:
+        """The content of a file."""
         return bytes(self.fs.cat_file(self._path(name)))
 
     def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a small file, over what was there, whole or not at all."""
         self.fs.pipe_file(self._path(name), data)
 
     def write_file(self, path: Path, name: str) -> None:
+        """Publish a finished local file; durable on return."""
         self.fs.put_file(str(path), self._path(name))
 
     def create_if_absent(self, name: str, data: bytes) -> bool:
+        """Create a small file unless the name is taken; True for the one who made it."""
         if self._in_memory:
             with _MEMORY_LOCK:
                 return self._create(name, data)
@@ -169,9 +181,11 @@ class ObjectStore:
         return True
 
     def exists(self, name: str) -> bool:
+        """True where a file of that name is."""
         return bool(self.fs.isfile(self._path(name)))
 
     def list(self, prefix: str) -> list[str]:
+        """Names of all files under a folder, sorted."""
         try:
             found = self.fs.find(self._path(prefix))
         except FileNotFoundError:
@@ -179,12 +193,14 @@ class ObjectStore:
         return sorted(name.removeprefix(self._root).lstrip("/") for name in found)
 
     def delete(self, name: str) -> None:
+        """Delete a file, if there is one."""
         try:
             self.fs.rm_file(self._path(name))
         except FileNotFoundError:
             return
 
     def local_path(self, name: str) -> Path:
+        """A local file with the content."""
         target = self._cache / name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import yaml
 Path = tuple[str | int, ...]
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-_FLOAT = re.compile(r"[-+]?(\d[\d_]*\.\d*|\.\d+|\d[\d_]*)([eE][-+]?\d+)?|[-+]?\.inf|\.nan", re.IGNORECASE)
+_FLOAT = re.compile(r"[-+]?(\d[\d_]*\.\d*|\.\d+)(e[-+]?\d+)?|[-+]?\d[\d_]*e[-+]?\d+|[-+]?\.inf|\.nan", re.IGNORECASE)
 
 
 @dataclass
@@ -93,5 +93,5 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     if _INT.fullmatch(value):
         return int(value.replace("_", ""))
     if _FLOAT.fullmatch(value):
-        return float(value.replace("_", ""))
+        return float(value.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
     return value

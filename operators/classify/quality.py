@@ -31,7 +31,7 @@ class QualityClassifier(Filter):
 
     model: Artifact
     label: str = "hq"
-    min_score: float | None = Field(default=None, ge=0, le=1)
+    min_score: float | None = Field(default=0.5, ge=0, le=1)
     """null: only measure."""
     max_chars: int = Field(default=10_000, ge=0)
     """Characters read of each text, 0 for all; as in training."""

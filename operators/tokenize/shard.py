@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.tokenize.append_eos import append_eos
+from operators.kernels.append_eos import append_eos
 from operators.tokenize.engines import Ids
 from pipeline.documents import ID_TYPE
 from pipeline.errors import RunFailedError

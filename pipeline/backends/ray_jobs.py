@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipeline.errors import UserError
@@ -58,6 +59,9 @@ class RayJobs:
         self._address = address
         try:
             self._client = JobSubmissionClient(address)
+        except AuthenticationError as error:
+            msg = f"the cluster at {address} wants its token: export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
+            raise UserError(msg) from error
         except (ConnectionError, RuntimeError) as error:
             msg = f"no Ray dashboard answers at {address}: {error}; give http://HOST:8265 of the cluster's head"
             raise UserError(msg) from error

@@ -96,7 +96,8 @@ def decode(data: bytes, encoding: str) -> tuple[str, int]:
     if encoding in MULTI_BYTE:
         text = _decode_multi_byte(data, encoding)
     else:
-        text = codecs.charmap_decode(data, "replace", _table(encoding))[0]
+        # A string of 256 characters is the decoder's fast form of a map; the stubs know only the slow one.
+        text = codecs.charmap_decode(data, "replace", _table(encoding))[0]  # pyrefly: ignore[bad-argument-type]
     return text, text.count("\ufffd")
 
 
@@ -140,7 +141,7 @@ def _register(name: str, handler: Callable[[UnicodeError], tuple[str, int]]) -> 
 
 def _gb18030_error(error: UnicodeError) -> tuple[str, int]:
     """0x80 is the euro sign of code page 936."""
-    assert isinstance(error, UnicodeDecodeError)  # noqa: S101  # only decoders call it
+    assert isinstance(error, UnicodeDecodeError)  # only decoders call it
     if error.object[error.start] == _HIGH:
         return "\u20ac", error.start + 1
     return "\ufffd", error.end
@@ -148,9 +149,9 @@ def _gb18030_error(error: UnicodeError) -> tuple[str, int]:
 
 def _euc_jp_error(error: UnicodeError) -> tuple[str, int]:
     """Rows of NEC and IBM characters that Python's euc_jp lacks, through the same cells of Shift_JIS."""
-    assert isinstance(error, UnicodeDecodeError)  # noqa: S101  # only decoders call it
+    assert isinstance(error, UnicodeDecodeError)  # only decoders call it
     pair = error.object[error.start : error.start + 2]
-    if len(pair) == 2 and min(pair) >= 0xA1 and max(pair) <= 0xFE:  # noqa: PLR2004  # a two-byte sequence of EUC
+    if len(pair) == 2 and min(pair) >= 0xA1 and max(pair) <= 0xFE:  # a two-byte sequence of EUC
         text = _shift_jis_of(pair[0] - 0xA1, pair[1] - 0xA1).decode("cp932", "replace")
         if len(text) == 1 and text != "\ufffd":
             return text, error.start + 2
@@ -159,8 +160,8 @@ def _euc_jp_error(error: UnicodeError) -> tuple[str, int]:
 
 def _shift_jis_of(row: int, cell: int) -> bytes:
     """Bytes of a JIS X 0208 cell in Shift_JIS; row and cell from 0."""
-    lead = row // 2 + (0x81 if row < 62 else 0xC1)  # noqa: PLR2004  # the lead bytes A0-DF are half-width katakana
-    trail = cell + 0x9F if row % 2 else cell + (0x40 if cell < 63 else 0x41)  # noqa: PLR2004  # 0x7F is left out
+    lead = row // 2 + (0x81 if row < 62 else 0xC1)  # the lead bytes A0-DF are half-width katakana
+    trail = cell + 0x9F if row % 2 else cell + (0x40 if cell < 63 else 0x41)  # 0x7F is left out
     return bytes([lead, trail])
 
 

@@ -63,7 +63,7 @@ def _join_chunks(body: bytes) -> tuple[bytes, bool]:
             if not parts:
                 return body, False
             # Not chunked after all, or cut off between two chunks.
-            return (b"".join(parts), True) if len(rest) < 20 or rest.isspace() else _or_whole(body, parts)  # noqa: PLR2004
+            return (b"".join(parts), True) if len(rest) < 20 or rest.isspace() else _or_whole(body, parts)
         size = int(head[1], 16)
         if size == 0:
             return b"".join(parts), False
@@ -106,7 +106,7 @@ def _too_large(max_bytes: int) -> BodyError:
 def _could_be_text(body: bytes) -> bool:
     """True where a body's beginning has none of the bytes that compressed data is full of and pages never hold."""
     head = body[:512]
-    return not any(byte < 0x20 and byte not in b"\t\n\f\r\x1b" for byte in head)  # noqa: PLR2004  # C0 controls
+    return not any(byte < 0x20 and byte not in b"\t\n\f\r\x1b" for byte in head)  # C0 controls
 
 
 def _gunzip(body: bytes) -> Iterator[bytes]:

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fastwarc.warc import ArchiveIterator
-from fastwarc.stream_io import GZipStream
 
 from pipeline.dataset import Run
 from tests.chaos.conftest import RECIPE, ROOT, Done, run_to_end
@@ -75,5 +74,5 @@ def test_renamed_resplit_and_shuffled_input(undisturbed: Done, tmp_path: Path) -
 def raw_records(path: Path) -> list[bytes]:
     """The compressed bytes of each record of a WARC file (each is a gzip member of its own)."""
     data = path.read_bytes()
-    starts = [record.stream_pos for record in ArchiveIterator(GZipStream(io.BytesIO(data)), parse_http=False)]
+    starts = [record.stream_pos for record in ArchiveIterator(io.BytesIO(data), parse_http=False)]
     return [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]

@@ -12,7 +12,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
@@ -35,13 +35,23 @@ def line_file(path: Path, *texts: str) -> Path:
 
 
 def read_all(frozen: FrozenInputs, read: Read) -> list[list[str]]:
-    return [[t for batch in read_shard(read, shard) for t in batch.documents["text"].to_pylist()] for shard in frozen.shards]
+    return [
+        [t for batch in read_shard(read, shard) for t in batch.documents["text"].to_pylist()] for shard in frozen.shards
+    ]
 
 
 class TestFinding:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        for name in ("b.jsonl", "a.jsonl", "deep/c.jsonl", "deep/er/d.jsonl", "deep/_SUCCESS", "deep/.hidden/x.jsonl", "odd[1].jsonl"):
+        for name in (
+            "b.jsonl",
+            "a.jsonl",
+            "deep/c.jsonl",
+            "deep/er/d.jsonl",
+            "deep/_SUCCESS",
+            "deep/.hidden/x.jsonl",
+            "odd[1].jsonl",
+        ):
             line_file(tmp_path / name, name)
         return tmp_path
 
@@ -79,7 +89,7 @@ class TestFinding:
         assert str(folder) in str(caught.value)
 
     def test_a_missing_list_file_is_named(self, folder: Path) -> None:
-        with pytest.raises(UserError, match="'lost.txt' is not a file"):
+        with pytest.raises(UserError, match=r"'lost\.txt' is not a file"):
             freeze(Read(format="jsonl", paths_from="lost.txt"), folder)
 
     def test_an_object_store(self, tmp_path: Path) -> None:
@@ -89,7 +99,9 @@ class TestFinding:
             store.pipe_file(f"{root}/{name}.jsonl", b'{"text": "%s"}\n' % name.encode())
         read = options(f"{root}/?.jsonl", f"{root}/deep")
         frozen = freeze(read, tmp_path)
-        assert [file.path for file in frozen.files] == [f"{root.replace('://', ':///')}/{n}.jsonl" for n in ("a", "b", "deep/c")]
+        assert [file.path for file in frozen.files] == [
+            f"{root.replace('://', ':///')}/{n}.jsonl" for n in ("a", "b", "deep/c")
+        ]
         assert read_all(frozen, read) == [["a"], ["b"], ["deep/c"]]
         assert freeze(read, tmp_path, frozen) == frozen
         store.pipe_file(f"{root}/a.jsonl", b'{"text": "another"}\n')
@@ -145,8 +157,13 @@ class TestShards:
         frozen = freeze(options("*.txt", format="text"), tmp_path)
         assert [len(shard) for shard in frozen.shards] == [10] * 32
 
-    @given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=8), group=st.integers(0, 100), split=st.integers(1, 60))
-    def test_every_byte_is_in_one_piece(self, tmp_path_factory: pytest.TempPathFactory, sizes: list[int], group: int, split: int) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        sizes=st.lists(st.integers(0, 50), min_size=1, max_size=8), group=st.integers(0, 100), split=st.integers(1, 60)
+    )
+    def test_every_byte_is_in_one_piece(
+        self, tmp_path_factory: pytest.TempPathFactory, sizes: list[int], group: int, split: int
+    ) -> None:
         folder = tmp_path_factory.mktemp("sizes")
         for number, size in enumerate(sizes):
             (folder / f"{number}.jsonl").write_bytes(b"x" * size)
@@ -173,7 +190,9 @@ class TestChanges:
         os.utime(path, ns=(1, 1))
         freeze(options("*.jsonl"), tmp_path, frozen)
         line_file(path, "b")
-        with pytest.raises(UserError, match=r"a\.jsonl changed since this run began: the same size, but other content.*--out") as caught:
+        with pytest.raises(
+            UserError, match=r"a\.jsonl changed since this run began: the same size, but other content.*--out"
+        ) as caught:
             freeze(options("*.jsonl"), tmp_path, frozen)
         assert caught.value.exit_code == 2
         line_file(path, "longer")

@@ -20,6 +20,7 @@ steps:
     from: crawl
     apply:
       - use: tests.pipeline.small_operators:Length
+        as: length
         min_chars: 3
         max_chars: 400
       - use: tests.pipeline.small_operators:HideDigits

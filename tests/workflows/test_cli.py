@@ -62,10 +62,7 @@ def test_set_limit_and_default_folder(tmp_path: Path, sluice: Call, monkeypatch:
     recipe = write_recipe(tmp_path / "project", shards=3)
     monkeypatch.chdir(tmp_path)
     arguments = ("run", recipe, "--backend", "inline", "--progress", "none", "--set", "clean.length.min_chars=2")
-    assert sluice(*arguments, "--limit", 2).exit_code == 1  # one of six documents raises: more than one in twenty
-    relaxed = recipe.with_name("relaxed.yaml")
-    relaxed.write_text(RECIPE.replace("    apply:", "    expect: {quarantined: 1.0}\n    apply:"))
-    result = sluice("run", relaxed, *arguments[2:], "--limit", 2)
+    result = sluice(*arguments, "--limit", 2)
     assert result.exit_code == 0, result.stderr
     assert fields(result.stdout, "clean")[:4] == ["clean", "length", "6", "5"]  # "no" is long enough now
     assert (tmp_path / "runs" / "small" / "run.json").is_file()
@@ -132,7 +129,7 @@ def test_plan_before_and_after(finished: tuple[Path, Result], tmp_path: Path, sl
     assert fields(after.stdout, "clean")[4:7] == ["1", "1", "0"]
     assert "0 would run" in after.stdout
     changed = sluice("plan", recipe, "--out", finished[0], "--set", "clean.length.min_chars=4")
-    assert fields(changed.stdout, "crawl")[4:7] == ["1", "1", "0"]
+    assert fields(changed.stdout, "crawl")[3:6] == ["1", "1", "0"]
     assert fields(changed.stdout, "clean")[3] not in datasets
 
 

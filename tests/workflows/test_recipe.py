@@ -153,7 +153,7 @@ def test_wrong_overrides(tmp_path: Path, override: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1e-3", 0.001), ("no", "no"), ("true", True), ("017", "017"), ("1_000", 1000), ("'5'", "5"), ("null", None),
-     ("[a, 1]", ["a", 1]), ("0.5", 0.5), ("-3", -3), ("1:30", "1:30")],
+     ("[a, 1]", ["a", 1]), ("0.5", 0.5), ("-3", -3), ("1:30", "1:30"), (".inf", float("inf")), ("1.e3", 1000.0)],
 )
 def test_scalars(text: str, value: object) -> None:
     assert scalar(text) == value

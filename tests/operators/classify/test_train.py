@@ -156,7 +156,7 @@ def test_the_operator_tells_good_from_bad(trained: Result) -> None:
     assert alone == scores
     (bound,) = operator.bounds
     assert (bound.measure, bound.min, bound.reason) == ("score", 0.5, "score")
-    assert QualityClassifier(model=Artifact(step="quality")).bounds == ()
+    assert QualityClassifier(model=Artifact(step="quality"), min_score=None).bounds == ()
 
 
 def test_mistakes_about_the_model(trained: Result, tmp_path: Path) -> None:

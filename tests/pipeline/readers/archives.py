@@ -14,7 +14,9 @@ from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import Read, read_shard
 
 
-def http(body: bytes, content_type: str | None = "text/html; charset=utf-8", status: str = "200 OK", **headers: str) -> bytes:
+def http(
+    body: bytes, content_type: str | None = "text/html; charset=utf-8", status: str = "200 OK", **headers: str
+) -> bytes:
     """An HTTP response; header names are given with underscores."""
     lines = [f"HTTP/1.1 {status}"]
     if content_type is not None:
@@ -62,7 +64,9 @@ def read_all(options: Read, *pieces: Piece, batch_bytes: int = 64 << 20) -> Read
     )
 
 
-def read_bytes(folder: Path, data: bytes, name: str = "x.warc.gz", *, batch_bytes: int = 64 << 20, **options: object) -> ReadBatch:
+def read_bytes(
+    folder: Path, data: bytes, name: str = "x.warc.gz", *, batch_bytes: int = 64 << 20, **options: object
+) -> ReadBatch:
     """Write a file and read it with a format's options."""
     path = folder / name
     path.write_bytes(data)

@@ -6,6 +6,7 @@ import gzip
 import json
 import tempfile
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.pipeline.readers.archives import errors, read_all, read_bytes, reasons, texts
 
 from pipeline.documents import document_id
 from pipeline.inputs import Piece
 from pipeline.readers.read import Read
+from tests.pipeline.readers.archives import errors, read_all, read_bytes, reasons, texts
 
 
 def lines(*records: object) -> bytes:
@@ -27,7 +28,15 @@ def lines(*records: object) -> bytes:
 class TestFields:
     def test_names_that_are_known_are_taken(self, tmp_path: Path) -> None:
         data = lines(
-            {"id": 7, "text": "one\u2028two\x85three", "url": "http://e/1", "date": "2026", "license": "CC0", "lang": "de", "n": 1},
+            {
+                "id": 7,
+                "text": "one\u2028two\x85three",
+                "url": "http://e/1",
+                "date": "2026",
+                "license": "CC0",
+                "lang": "de",
+                "n": 1,
+            },
             {"text": "zwei", "language": "en", "lang": "de", "label": "hq"},
         )
         rows = read_bytes(tmp_path, data, "x.jsonl", format="jsonl").documents.to_pylist()
@@ -48,11 +57,12 @@ class TestFields:
         assert rows[1]["origin"] == f"{tmp_path}/x.jsonl#{first_line}"
 
     def test_columns_pick_nested_and_further_fields(self, tmp_path: Path) -> None:
-        data = lines({"content": "a", "meta": {"url": "http://e/1", "score": 3, "tags": ["x"]}, "a.b": "dotted"}, {"content": "b"})
-        columns = {"text": "content", "url": "meta.url", "score": "meta.score", "tags": "meta.tags", "ab": "a.b"}
-        batch = read_bytes(
-            tmp_path, data, "x.jsonl", format="jsonl", columns=columns, column_types={"score": "float"}
+        data = lines(
+            {"content": "a", "meta": {"url": "http://e/1", "score": 3, "tags": ["x"]}, "a.b": "dotted"},
+            {"content": "b"},
         )
+        columns = {"text": "content", "url": "meta.url", "score": "meta.score", "tags": "meta.tags", "ab": "a.b"}
+        batch = read_bytes(tmp_path, data, "x.jsonl", format="jsonl", columns=columns, column_types={"score": "float"})
         picked = batch.documents.select(["text", "url", "score", "tags", "ab"]).to_pylist()
         assert picked == [
             {"text": "a", "url": "http://e/1", "score": 3.0, "tags": '["x"]', "ab": "dotted"},
@@ -61,7 +71,12 @@ class TestFields:
         assert batch.documents.column_names[7:] == ["score", "tags", "ab"]
 
     def test_the_key_is_the_id_else_url_and_date_else_nothing(self, tmp_path: Path) -> None:
-        data = lines({"text": "t", "id": "k", "url": "u"}, {"text": "t", "url": "u", "date": "d"}, {"text": "t", "url": "u"}, {"text": "t"})
+        data = lines(
+            {"text": "t", "id": "k", "url": "u"},
+            {"text": "t", "url": "u", "date": "d"},
+            {"text": "t", "url": "u"},
+            {"text": "t"},
+        )
         ids = read_bytes(tmp_path, data, "x.jsonl", format="jsonl").documents["id"].to_pylist()
         assert ids == [document_id("demo", key, b"t") for key in ("k", "u d", "u", "")]
 
@@ -114,7 +129,11 @@ class TestBadLines:
     def test_one_bad_line_costs_one_line(self, tmp_path: Path, line: bytes, error: str) -> None:
         first = lines({"text": "before"})
         batch = read_bytes(
-            tmp_path, first + line + b"\n" + lines({"text": "after"}), "x.jsonl", format="jsonl", max_document_bytes=1000
+            tmp_path,
+            first + line + b"\n" + lines({"text": "after"}),
+            "x.jsonl",
+            format="jsonl",
+            max_document_bytes=1000,
         )
         assert texts(batch) == ["before", "after"]
         assert batch.dropped.num_rows == 0
@@ -124,7 +143,9 @@ class TestBadLines:
         assert row["excerpt"] == line[:300].decode("utf-8", "replace")
 
     def test_a_further_column_of_the_wrong_type(self, tmp_path: Path) -> None:
-        data = lines({"text": "a", "n": 1}, {"text": "b", "n": "many"}, {"text": "c", "n": 1.5}, {"text": "d", "n": True})
+        data = lines(
+            {"text": "a", "n": 1}, {"text": "b", "n": "many"}, {"text": "c", "n": 1.5}, {"text": "d", "n": True}
+        )
         options = {"format": "jsonl", "columns": {"n": "n"}, "column_types": {"n": "int"}}
         batch = read_bytes(tmp_path, data, "x.jsonl", **options)
         assert texts(batch) == ["a"]
@@ -142,7 +163,10 @@ class TestBadLines:
         assert (batch.documents.num_rows, batch.dropped.num_rows, batch.quarantined.num_rows) == (0, 0, 0)
 
 
-RECORDS = [{"text": f"{number} " + " ".join(f"{zlib.crc32(b'%d' % (number * k)):x}" for k in range(30))} for number in range(40)]
+RECORDS = [
+    {"text": f"{number} " + " ".join(f"{zlib.crc32(b'%d' % (number * k)):x}" for k in range(30))}
+    for number in range(40)
+]
 DATA = lines(*RECORDS)
 
 
@@ -181,19 +205,19 @@ class TestCompressed:
             assert "cut off" in errors(batch)[0]
 
     def test_a_large_stream_flipped_in_the_middle_keeps_its_beginning(self, tmp_path: Path) -> None:
-        big = lines(*({"text": f"{k} {zlib.crc32(b'%d' % k):x}" * 20} for k in range(20_000)))
+        big = lines(*({"text": f"{k} {zlib.crc32(b'%d' % k):x}" * 20} for k in range(15_000)))
         packed = bytearray(gzip.compress(big))
         packed[len(packed) // 2] ^= 0xFF
         batch = read_bytes(tmp_path, bytes(packed), "x", format="jsonl")
         every = [json.loads(line)["text"] for line in big.splitlines()]
         # Behind the place inflate makes garbage, which only the checksum at the end gives away.
-        sound = 9_000
+        sound = 6_500
         assert texts(batch)[:sound] == every[:sound]
         assert sum("gzip member damaged" in error for error in errors(batch)) == 1
 
 
 class TestSplits:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(
         parts=st.lists(st.text(alphabet="ab\r\u2028\x85é", max_size=6), max_size=12),
         last=st.booleans(),
@@ -206,7 +230,7 @@ class TestSplits:
             path = Path(folder) / "x.jsonl"
             path.write_bytes(data)
             bounds = [0, *sorted({cut for cut in cuts if cut < len(data)}), None]
-            pieces = [Piece(path=str(path), start=a, end=b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+            pieces = [Piece(path=str(path), start=a, end=b) for a, b in pairwise(bounds)]
             options = Read(format="jsonl", paths=("x",), source="demo")
             whole = read_all(options, Piece(path=str(path))).documents
             split = read_all(options, *pieces, batch_bytes=1).documents

@@ -6,9 +6,9 @@ import gzip
 from pathlib import Path
 
 import pytest
-from tests.pipeline.readers.archives import errors, read_bytes, reasons, texts
 
 from pipeline.documents import document_id
+from tests.pipeline.readers.archives import errors, read_bytes, reasons, texts
 
 CHINESE = "一行文字\n又一行，写得长一些，好让编码可以辨认。" * 3
 

@@ -12,9 +12,9 @@ import pytest
 import zstandard
 from fastwarc.stream_io import BrotliWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
-from tests.pipeline.readers.archives import errors, gzipped, http, page, read_bytes, reasons, record, texts
 
 from pipeline.documents import DROPPED_SCHEMA, QUARANTINE_SCHEMA, SCHEMA, document_id
+from tests.pipeline.readers.archives import errors, gzipped, http, page, read_bytes, reasons, record, texts
 
 HTML = "<html><head><title>Ü</title></head><body>données 数据</body></html>"
 
@@ -279,7 +279,12 @@ class TestDamage:
         bounds = [sum(map(len, members[:k])) for k in range(5)]
         for whole, start in enumerate(bounds[:-1]):
             # 4 bytes before its end a member lacks half of its trailer, but nothing of its record.
-            for cut, complete in ((start + 2, 0), (start + 40, 0), (bounds[whole + 1] - 40, 0), (bounds[whole + 1] - 4, 1)):
+            for cut, complete in (
+                (start + 2, 0),
+                (start + 40, 0),
+                (bounds[whole + 1] - 40, 0),
+                (bounds[whole + 1] - 4, 1),
+            ):
                 batch = read_bytes(tmp_path, b"".join(members)[:cut])
                 assert len(texts(batch)) == whole + complete
                 assert batch.quarantined["origin"].to_pylist() == [f"{tmp_path}/x.warc.gz#{start}"]
@@ -360,8 +365,8 @@ class TestDamage:
 
 
 def test_a_shard_of_several_files_is_read_in_order(tmp_path: Path) -> None:
-    from pipeline.inputs import Piece  # noqa: PLC0415  # only here
-    from pipeline.readers.read import Read, read_shard  # noqa: PLC0415  # only here
+    from pipeline.inputs import Piece  # only here
+    from pipeline.readers.read import Read, read_shard  # only here
 
     pieces = []
     for number in range(3):

@@ -1,0 +1,189 @@
+"""Gopher repetition: golden vectors of the reference codes, twins that count with Python's own containers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+
+from operators.filters.gopher_repetition import GopherRepetition
+from tests.operators.texts import ONE_MEGABYTE, REPETITIVE, TEXTS, table
+
+COLUMNS = ("duplicate_line_fraction", "duplicate_line_chars", "duplicate_paragraph_fraction", "duplicate_paragraph_chars",
+           "top_2_gram", "top_3_gram", "top_4_gram", "duplicate_5_gram", "duplicate_6_gram")  # fmt: skip
+
+V1 = "red fox\nred fox\nblue owl\n\nred fox"
+V2 = "red fox\nblue owl\n"
+V3 = "p1 x\n\np1 x\n\np2 y"
+V4 = "aa bb cc dd ee aa bb cc dd ee"
+V5 = "a a a a a a a a"
+V6 = "one two three"
+V9 = "aa bb cc dd ee ff aa bb cc dd ee ff aa bb cc dd ee ff"
+
+# Measured by running the reference projects' own functions on words of str.split; where they skip a rule or keep the
+# text without computing, 0 stands here, which keeps it too. None: the rule does not exist there, so 0 as well.
+GOLDEN = [
+    ("datatrove", V1, (0.5, 0.4242, 0, 0, 0.6364, 0.3333, 0.4545, 0, 0)),
+    ("dclm", V1, (0.75, 0.7241, 0, 0, 0.72, 0, 0, 0, 0)),
+    ("dolma", V1, (0.6, 0.84, 0, 0, 0.72, 0.36, 0.48, 0, 0)),
+    ("datatrove", V2, (0, 0, 0, 0, 0.4118, 0.7059, 0.9412, 0, 0)),
+    ("dclm", V2, (0, 0, 0, 0, 0, 0, 0, 0, 0)),
+    ("dolma", V2, (0, 0, 0, 0, 0.4615, 0.7692, 1, 0, 0)),
+    ("datatrove", V3, (0.3333, 0.25, 0.3333, 0.25, 0.5, 0.4375, 0.5625, 0, 0)),
+    ("dclm", V3, (0.6667, 0.6667, 0.6667, 0.6667, 0.6667, 0, 0, 0, 0)),
+    ("dolma", V3, (0.8, 0.8889, 0, 0, 0.6667, 0.5556, 0.6667, 0, 0)),
+    ("datatrove", V4, (0, 0, 0, 0, 0.3448, 0.5517, 0.7586, 0.3448, 0)),
+    ("dclm", V4, (0, 0, 0, 0, 0.4, 0.6, 0.8, 1, 0)),
+    ("dolma", V4, (0, 0, 0, 0, 0.4, 0.6, 0.8, 0.3333, 0)),
+    ("datatrove", V5, (0, 0, 0, 0, 1.4, 2, 2.3333, 0.3333, 0.4)),
+    ("dclm", V5, (0, 0, 0, 0, 1.75, 2.25, 2.5, 1, 1)),
+    ("dolma", V5, (0, 0, 0, 0, 1.75, 2.25, 2.5, 1, 1)),
+    ("datatrove", V6, (0, 0, 0, 0, 0.5385, 1, 0, 0, 0)),
+    ("dolma", V6, (0, 0, 0, 0, 0.5455, 1, 0, 0, 0)),
+    ("datatrove", "", (None,) * 9),
+    ("dclm", "", (None,) * 9),
+    ("dolma", "", (None,) * 9),
+    ("datatrove", "\n\n", (0.5, 0, 0, 0, 0, 0, 0, 0, 0)),
+    ("datatrove", V9, (0, 0, 0, 0, 0.283, 0.4528, 0.6226, 0.3774, 0.4528)),
+    ("dclm", V9, (0, 0, 0, 0, 0.3333, 0.5, 0.6667, 1, 1)),
+    ("dolma", V9, (0, 0, 0, 0, 0.3333, 0.5, 0.6667, 1, 1)),
+]
+
+
+def measured(text: str, **options) -> dict[str, float | None]:
+    """Every measure of one text, which stands between two others."""
+    columns = GopherRepetition(**options).measure(table("x y x y", text, None))
+    return {name: column.to_pylist()[1] for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("words", ["split", "unicode"])
+@pytest.mark.parametrize(("flavour", "text", "expected"), GOLDEN)
+def test_golden_vectors(flavour, text, expected, words):
+    """The texts hold letters and digits only, so both rules find the same words."""
+    found = measured(text, flavour=flavour, words=words)
+    assert tuple(None if found[name] is None else round(found[name], 4) for name in COLUMNS) == expected
+
+
+def later_copies(pieces):
+    copies = [piece for k, piece in enumerate(pieces) if piece in pieces[:k]]
+    return len(copies) / len(pieces), sum(map(len, copies))
+
+
+def slow_datatrove(text):
+    words, size = text.split(), len(text)
+    paragraph_fraction, paragraph_chars = later_copies(re.split("\n{2,}", text.strip()))
+    line_fraction, line_chars = later_copies(re.split("\n+", text))
+    values = [paragraph_fraction, paragraph_chars / size, line_fraction, line_chars / size]
+    for n in (2, 3, 4):
+        grams = [" ".join(words[k : k + n]) for k in range(len(words) - n + 1)]
+        most = max(Counter(grams).values(), default=0)
+        first = next((gram for gram in grams if grams.count(gram) == most), "")
+        values.append(len(first) * most / size)
+    for n in range(5, 11):
+        seen, copied, k = set(), 0, 0
+        while k + n <= len(words):
+            gram = "".join(words[k : k + n])
+            copied += len(gram) if gram in seen else 0
+            k += n if gram in seen else 1
+            seen.add(gram)
+        values.append(copied / size)
+    return values
+
+
+def slow_dclm(text):
+    words = text.split()
+    values = [None] * 4
+    for k, separator in ((0, "\n\n"), (2, "\n")):
+        pieces = [piece.strip() for piece in text.split(separator) if piece.strip()]
+        copies = [piece for piece in pieces if pieces.count(piece) > 1]
+        if len(pieces) == 1:
+            values[k], values[k + 1] = 0, 0
+        elif pieces:
+            values[k], values[k + 1] = len(copies) / len(pieces), sum(map(len, copies)) / sum(map(len, pieces))
+    for n in range(2, 11):
+        grams = Counter(tuple(words[k : k + n]) for k in range(len(words) - n + 1))
+        most = max(grams.values(), default=1)
+        chars = 0
+        if most > 1 and n < 5:
+            chars = most * max(len("".join(gram)) for gram, count in grams.items() if count == most)
+        elif most > 1:
+            inside = {k + i for k in range(len(words) - n + 1) if grams[tuple(words[k : k + n])] > 1 for i in range(n)}
+            chars = sum(len(words[i]) for i in inside)
+        values.append(chars / len("".join(words)) if words else None)
+    return values if values[2] is not None else [None] * 13
+
+
+def slow_dolma(text):
+    words, lines = text.split(), text.split("\n")
+    chars = len("".join(words))
+    copies = [line for line in lines if lines.count(line) > 1]
+    values = [0, 0, len(copies) / len(lines), sum(map(len, copies)) / max(chars, 1)]
+    for n in range(2, 11):
+        grams = [tuple(words[k : k + n]) for k in range(len(words) - n + 1)]
+        if not grams:
+            values.append(0)
+        elif n < 5:
+            gram, count = Counter(grams).most_common(1)[0]
+            values.append(len("".join(gram)) * count / chars)
+        else:
+            again = [gram for gram in grams if grams.count(gram) > 1]
+            values.append(sum(len("".join(gram)) for gram in again) / sum(len("".join(gram)) for gram in grams))
+    return values
+
+
+@pytest.mark.parametrize(("flavour", "twin"), [("datatrove", slow_datatrove), ("dclm", slow_dclm), ("dolma", slow_dolma)])
+def test_equals_the_slow_twin(flavour, twin):
+    """Exactly, to the last bit: both divide the same integers. DCLM's words are those with a letter or digit."""
+
+    def check(text):
+        if text and (flavour != "dclm" or all(any(c.isalnum() for c in word) for word in text.split())):
+            assert list(measured(text, flavour=flavour, words="split").values()) == twin(text)
+
+    given(TEXTS)(check)()
+    given(REPETITIVE)(check)()
+
+
+def test_words_that_join_to_the_same_letters_are_one_ngram_for_datatrove():
+    """ "ab c" and "a bc" collide there: both windows of five words read "abcdefg"."""
+    text = "ab c d e fg xx a bc de f g"
+    assert measured(text, words="split")["duplicate_5_gram"] == 7 / len(text)
+    assert measured(text, flavour="dclm")["duplicate_5_gram"] == 0
+
+
+def test_long_ngrams_that_differ_late_are_told_apart():
+    """Words far longer than the 40 bytes looked at first, equal but for their last letter, are no copies."""
+    word = "x" * 60
+    text = " ".join(f"{word}{last}" for last in "abcdefghij")
+    assert measured(text, words="split")["duplicate_5_gram"] == 0
+    assert measured(f"{text} {text}", words="split")["duplicate_5_gram"] == 610 / (2 * len(text) + 1)
+
+
+def test_dclm_takes_the_longer_of_two_frequent_ngrams_and_dolma_the_first():
+    text = "a b a b longer word longer word"
+    assert measured(text, flavour="dclm")["top_2_gram"] == 2 * 10 / 24
+    assert measured(text, flavour="dolma")["top_2_gram"] == 2 * 2 / 24
+
+
+@pytest.mark.parametrize("flavour", ["datatrove", "dclm", "dolma"])
+@pytest.mark.parametrize("name", ONE_MEGABYTE)
+def test_long_texts_take_linear_time(name, flavour):
+    found = GopherRepetition(flavour=flavour).measure(table(ONE_MEGABYTE[name]))
+    assert all(len(column) == 1 for column in found.values())
+
+
+def test_bounds_stand_in_the_order_of_each_reference():
+    assert [bound.reason for bound in GopherRepetition().bounds] == [
+        "dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac", "top_2_gram", "top_3_gram",
+        "top_4_gram", *(f"duplicated_{n}_n_grams" for n in range(5, 11)),
+    ]  # fmt: skip
+    assert [bound.measure for bound in GopherRepetition(flavour="dclm").bounds][:4] == [
+        "duplicate_line_fraction", "duplicate_paragraph_fraction", "duplicate_line_chars", "duplicate_paragraph_chars",
+    ]  # fmt: skip
+    assert len(GopherRepetition(flavour="dolma").bounds) == 11
+    assert "top_3_gram" not in [bound.measure for bound in GopherRepetition(max_top_3_gram=None).bounds]
+    limits = {bound.measure: bound.max for bound in GopherRepetition().bounds}
+    assert (limits["duplicate_line_fraction"], limits["duplicate_line_chars"]) == (0.3, 0.2)
+    assert [limits[f"top_{n}_gram"] for n in (2, 3, 4)] == [0.2, 0.18, 0.16]
+    assert [limits[f"duplicate_{n}_gram"] for n in range(5, 11)] == [0.15, 0.14, 0.13, 0.12, 0.11, 0.1]
