@@ -42,7 +42,7 @@ bench: setup  ## side-by-side measurements; BENCH_DATA is a folder with base.jso
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/heuristics.py $(BENCH_DATA)/base.jsonl.zst
 	$(BIN)/python benchmarks/dedup_signatures.py $(BENCH_DATA)/base.jsonl.zst
-	$(BIN)/python benchmarks/tokenize.py $(BENCH_DATA)/base.jsonl.zst
+	$(BIN)/python benchmarks/tokenization.py $(BENCH_DATA)/base.jsonl.zst
 
 chaos: setup  ## the long kill sweep: more seeds than the test suite has
 	$(BIN)/pytest -q tests/chaos --chaos-seeds 40

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import zstandard
 from tokenizers import Tokenizer
 
-from operators.tokenize import append_eos
+from operators.kernels import append_eos
 from operators.tokenize.encoder import Encoder, EngineName
 from operators.tokenize.engines import FASTEST_FIRST, Engine
 from operators.tokenize.splitting import without_specials

@@ -132,7 +132,7 @@ def _nearest(run: Run, query: str) -> Sequence[str]:
     seen: dict[str, None] = {}
     for table in _identities(run):
         same = pc.fill_null(pc.match_substring(table["url"], host), fill_value=False)
-        seen.update(dict.fromkeys(table.filter(same)["url"].to_pylist()))
+        seen.update((str(url), None) for url in table.filter(same)["url"].to_pylist())
         if len(seen) > _SAME_HOST:
             break
     return difflib.get_close_matches(query, list(seen)[:_SAME_HOST], n=_NEAREST, cutoff=0.3)

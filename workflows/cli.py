@@ -238,13 +238,16 @@ def submit(  # noqa: PLR0913  # the options of a command
     env: Annotated[
         list[str] | None, typer.Option(metavar="KEY[=VALUE]", help="Environment of the job; without a value, yours.")
     ] = None,
+    driver_cpus: Annotated[
+        float, typer.Option(min=0, help="CPUs the driver itself takes; 1 keeps it off a head that has none.")
+    ] = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Print the log and end as the job ends.")] = False,
 ) -> None:
     """Send a recipe to a cluster as a job. Submitting the same again finds the job that runs already."""
     from workflows.commands.submit import Submission, submit_recipe
 
     del to  # one kind so far
-    submission = Submission(recipe, out, tuple(overrides or ()), limit, working_dir, tuple(env or ()))
+    submission = Submission(recipe, out, tuple(overrides or ()), limit, working_dir, tuple(env or ()), driver_cpus)
     submit_recipe(submission, address, wait=wait)
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.readers.read import Read
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from operators.catalogue import load_operator
 from pipeline.errors import UserError
 from pipeline.operator import Filter, Map, Operator
+from pipeline.readers.read import Read
 from pipeline.value import Artifact, Value, artifacts, replace_artifacts
 from pipeline.workflow import Expect, Step, Workflow
 from pipeline.works import Apply, ReadWork

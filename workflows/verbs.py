@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from operators.classify.train import TrainClassifier
 from operators.dedup.verb import Dedup
 from operators.tokenize.tokens import Tokenize
-from pipeline.readers.read import Read
-
-from operators.classify.train import TrainClassifier
 from operators.tokenize.train import TrainTokenizer
 from pipeline.pretrain.work import Pretrain
+from pipeline.readers.read import Read
 from pipeline.value import Value
 
 VERBS: dict[str, type[Value]] = {

@@ -10,7 +10,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from operators.kernels.compiled import lean_kernel
-from operators.kernels.unicode_table import LOWER, SPACE
+from operators.kernels.unicode_table import SPACE
 
 _ONES = 0x0101010101010101
 _LOW_BITS = 0x7F7F7F7F7F7F7F7F
@@ -210,30 +210,43 @@ def is_abbreviation(data, first, last):  # noqa: ANN001, ANN201
             key = key << 8 | (data[position] | 32)
     if size > 4:
         return False
-    # mr mrs ms dr st vs inc ltd co corp jr sr no gen rep sen gov capt lt col sgt rev hon prof etc mt ft pp cf al fig vol
+    # mr mrs ms dr st vs inc ltd co corp jr sr no gen rep sen gov capt lt col sgt rev hon prof etc mt ft pp cf al fig vol jan feb aug sep sept oct nov dec
+    # ave bros dept est
     return key in (
         0x6D72, 0x6D7273, 0x6D73, 0x6472, 0x7374, 0x7673, 0x696E63, 0x6C7464, 0x636F, 0x636F7270, 0x6A72, 0x7372,
         0x6E6F, 0x67656E, 0x726570, 0x73656E, 0x676F76, 0x63617074, 0x6C74, 0x636F6C, 0x736774, 0x726576, 0x686F6E,
-        0x70726F66, 0x6D74, 0x6674, 0x7070, 0x6366, 0x666967, 0x766F6C,
+        0x70726F66, 0x6D74, 0x6674, 0x7070, 0x6366, 0x666967, 0x766F6C, 0x657463, 0x6A616E, 0x666562, 0x617567,
+        0x736570, 0x73657074, 0x6F6374, 0x6E6F76, 0x646563, 0x617665, 0x62726F73, 0x64657074, 0x657374,
     )  # fmt: skip
 
 
 @lean_kernel
 def is_final_dot(data, flags, word, dot, end):  # noqa: ANN001, ANN201
-    """Whether the dot at ``dot`` ends a sentence: closing quotes, then white space and no lower-case word, or the end.
+    """Whether the dot at ``dot`` ends a sentence: closing quotes may follow, then white space or the end.
 
-    ``word``: first byte of the word before it, which must be no abbreviation; ``end``: of the text.
+    ``word``: first byte of the word before it, which must be no abbreviation unless the text ends there; ``end``: of the
+    text. Whether the next word is lower-case does not matter, as in Punkt.
     """
     position = dot + 1
     size = is_closer(data, position, end)
     while size > 0:
         position += size
         size = is_closer(data, position, end)
-    blank = False
+    if position >= end:
+        return True
+    if not flags[code_point(data, position)[0]] & SPACE:
+        return False
+    if not is_abbreviation(data, word, dot):
+        return True
+    return next_solid(data, flags, position, end) >= end
+
+
+@lean_kernel
+def next_solid(data, flags, position, end):  # noqa: ANN001, ANN201
+    """First position from ``position`` on that holds no white space, or ``end``."""
     while position < end:
         code, size = code_point(data, position)
         if not flags[code] & SPACE:
-            return blank and not flags[code] & LOWER and not is_abbreviation(data, word, dot)
-        blank = True
+            break
         position += size
-    return True
+    return position

@@ -120,7 +120,8 @@ class _SourceKeyedCache(caching.FunctionCache):
         if " at 0x" in key:  # an address is no stable name
             msg = f"{self._name} got a function as an argument, which cannot be cached; call it by name instead"
             raise TypeError(msg)
-        return Path(self.cache_path) / f"{self._py_func.__qualname__}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.bin"
+        name = f"{self._py_func.__module__}.{self._py_func.__qualname__}"  # what is stored names its module
+        return Path(self.cache_path) / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.bin"
 
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

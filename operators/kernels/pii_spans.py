@@ -154,8 +154,11 @@ def _find_email(data: ByteArray, first: int, at: int, size: int, end: int) -> tu
 def _named_otherwise(data: ByteArray, first: int, at: int) -> bool:
     """Whether a word such as "version" stands before ``at``, with at most blanks, a colon or a full stop between."""
     stop = at
-    while stop > first and at - stop < 3 and (data[stop - 1] == 32 or data[stop - 1] == 58 or data[stop - 1] == 46):
-        stop -= 1
+    while stop > first and at - stop < 4:
+        blank = _blank_before(data, first, stop)
+        if blank == 0 and data[stop - 1] != 58 and data[stop - 1] != 46:
+            break
+        stop -= max(blank, 1)
     if _ends_with(data, first, stop, _WIDE_COLON):
         stop -= len(_WIDE_COLON)
     if _ends_with(data, first, stop, _PARAGRAPH) or _ends_with(data, first, stop, _VERSION_ZH):
@@ -170,15 +173,30 @@ def _named_otherwise(data: ByteArray, first: int, at: int) -> bool:
 
 
 @kernel
+def _blank_before(data: ByteArray, first: int, at: int) -> int:
+    """Bytes of the blank (space, tab or no-break space) that ends before ``at``; 0 where there is none."""
+    if at > first and (data[at - 1] == 32 or data[at - 1] == 9):
+        return 1
+    return 2 if at - 2 >= first and data[at - 2] == 0xC2 and data[at - 1] == 0xA0 else 0
+
+
+@kernel
 def _heads_a_line(data: ByteArray, first: int, at: int, stop: int, end: int) -> bool:
-    """Whether data[at:stop] starts a line and a blank and a title follow: "2.1.3.4 Scope"."""
-    while at > first and (data[at - 1] == 32 or data[at - 1] == 35):
-        at -= 1
-    if (at > first and data[at - 1] != 10) or stop >= end or data[stop] != 32:
+    """Whether data[at:stop] starts a line as the number of a section: "2.1.3.4 Scope", "2.1.3.4. /etc/hosts"."""
+    while at > first:
+        blank = _blank_before(data, first, at)
+        if blank == 0 and data[at - 1] != 35:
+            break
+        at -= max(blank, 1)
+    if at > first and data[at - 1] != 10:
         return False
-    while stop < end and data[stop] == 32:
-        stop += 1
-    return stop < end and (65 <= data[stop] <= 90 or data[stop] >= 0x80)
+    dotted = stop < end and data[stop] == 46
+    title = stop + 1 if dotted else stop
+    while title < end and (data[title] == 32 or data[title] == 9 or (data[title] == 0xC2 and title + 1 < end)):
+        title += 2 if data[title] == 0xC2 else 1
+    if title >= end or title == stop + dotted:
+        return False
+    return dotted or 65 <= data[title] <= 90 or data[title] >= 0x80
 
 
 @kernel

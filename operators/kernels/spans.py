@@ -16,10 +16,11 @@ from operators.kernels.bytewise import (
     is_closer,
     is_final_dot,
     load_word,
+    next_solid,
     trim,
 )
 from operators.kernels.compiled import lean_kernel
-from operators.kernels.unicode_table import LINE_BREAK, SENTENCE_END, SPACE
+from operators.kernels.unicode_table import LINE_BREAK, LOWER, SENTENCE_END, SPACE
 
 LINES = 0
 SPLITLINES = 1
@@ -149,8 +150,8 @@ def sentence_stop(data, flags, first, position, last):  # noqa: ANN001, ANN201
     """(end of the sentence whose end marks start at ``position``, or 0 if none ends there; end of the run of marks).
 
     first: where the sentence began. Closing quotes belong to the sentence. Marks of a script with blanks need white
-    space or the end behind them; a dot must not end an abbreviation nor stand before a lower-case word; 。！？ and
-    their like need nothing.
+    space or the end behind them; a dot must not end an abbreviation, several dots not stand before a lower-case word;
+    。！？ and their like need nothing.
     """
     marks, wide, dots_only = position, False, True
     while marks < last:
@@ -169,6 +170,9 @@ def sentence_stop(data, flags, first, position, last):  # noqa: ANN001, ANN201
         return stop, marks
     if not flags[code_point(data, stop)[0]] & SPACE:
         return 0, marks
+    if dots_only and marks - position > 1:
+        following = next_solid(data, flags, stop, last)
+        return (0 if following < last and flags[code_point(data, following)[0]] & LOWER else stop), marks
     if dots_only:
         word = position
         while word > first:

@@ -21,7 +21,7 @@ _JOINERS = (0xB7, 0x2010, 0x2011, 0x2026, 0x2027)
 
 def _ascii_classes() -> npt.NDArray[np.uint8]:
     classes = np.zeros((2, 128), np.uint8)
-    for marks, kind in ((b";?!()[]{}<>@#$%&\"`", _APART), (b",:", _DIGIT_GLUE), (b".", _DOT), (b"-", _DASH), (b"'", _QUOTE)):
+    for marks, kind in ((b";?!*()[]{}<>@#$%&\"`", _APART), (b",:", _DIGIT_GLUE), (b".", _DOT), (b"-", _DASH), (b"'", _QUOTE)):
         classes[UNICODE, list(marks)] = kind
     classes[:, [code for code in range(128) if chr(code).isspace()]] = _BLANK
     classes.setflags(write=False)

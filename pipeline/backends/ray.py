@@ -59,7 +59,9 @@ class RayBackend:
         if cpus < 1:
             msg = f"the Ray cluster at {address or 'this machine'} has {cpus} CPUs; a worker needs 1"
             raise UserError(msg)
-        self._limit = min(workers or cpus, cpus)
+        # In a cluster that others use, or in which this driver holds CPUs as a job, an actor too many would wait for ever.
+        free = cpus if address is None else max(1, int(ray.available_resources().get("CPU", 0)))
+        self._limit = min(workers or free, free)
         if workers is not None and workers > cpus:
             msg = f"--workers {workers}, but the cluster has {cpus} CPUs; ask for at most {cpus}"
             raise UserError(msg)

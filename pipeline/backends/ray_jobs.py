@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -16,6 +17,8 @@ EXCLUDED = (".git", ".venv", "__pycache__", "runs", "*.egg-info", ".ruff_cache",
 """Not sent along with a working directory, which Ray limits to some hundred megabytes."""
 
 _POLL_S = 0.5
+_AGENT_WAIT_S = 60.0
+"""A cluster that has just started answers before it can take a job."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +86,26 @@ class RayJobs:
 
     def _submit(self, job: Job, name: str) -> tuple[JobState, bool]:
         env = {"working_dir": str(job.working_dir), "excludes": list(EXCLUDED), "env_vars": dict(job.env)}
-        try:
-            self._client.submit_job(
-                entrypoint=job.entrypoint,
-                submission_id=name,
-                runtime_env=env,
-                metadata=dict(job.metadata),
-                entrypoint_num_cpus=job.cpus or None,
-            )
-        except RuntimeError as error:
-            theirs = self._find(name)
-            if theirs is not None:
-                return theirs, False
-            msg = f"{self._address} refused the job {name}: {error}"
-            raise UserError(msg) from error
-        return self.state(name), True
+        deadline = time.monotonic() + _AGENT_WAIT_S
+        while True:
+            try:
+                self._client.submit_job(
+                    entrypoint=job.entrypoint,
+                    submission_id=name,
+                    runtime_env=env,
+                    metadata=dict(job.metadata),
+                    entrypoint_num_cpus=job.cpus or None,
+                )
+            except RuntimeError as error:
+                theirs = self._find(name)
+                if theirs is not None:
+                    return theirs, False
+                if "No available agent" in str(error) and time.monotonic() < deadline:
+                    time.sleep(_POLL_S)
+                    continue
+                msg = f"{self._address} refused the job {name}: {error}"
+                raise UserError(msg) from error
+            return self.state(name), True
 
     def state(self, name: str) -> JobState:
         """Where a job is.
@@ -107,17 +115,21 @@ class RayJobs:
         """
         found = self._find(name)
         if found is None:
-            known = ", ".join(sorted(job.submission_id or "" for job in self._client.list_jobs())) or "none"
+            known = ", ".join(sorted(job.submission_id or "" for job in self._jobs())) or "none"
             msg = f"no job {name!r} at {self._address}; there are: {known}"
             raise UserError(msg)
         return found
 
     def _find(self, name: str) -> JobState | None:
-        for job in self._client.list_jobs():
+        for job in self._jobs():
             if job.submission_id == name:
                 code = job.driver_exit_code
                 return JobState(name, job.status.value, job.message or "", None if code is None else int(code))
         return None
+
+    def _jobs(self) -> list[Any]:
+        """Every job; Ray's own type for one is None without its optional parts."""
+        return list(self._client.list_jobs())
 
     def logs(self, name: str, *, follow: bool) -> Iterator[str]:
         """What a job printed, in pieces; with ``follow`` until it ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
@@ -46,7 +47,7 @@ def _excerpted(docs: pa.Table) -> pa.Table:
 
 
 def _dropped(step: StepAccount) -> Markup:
-    found: dict[str, list[Mapping[str, object]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for docs in _dropped_tables(step):
         for row in docs.to_pylist():
             key = f"{row['operator']}:{row['reason']}"

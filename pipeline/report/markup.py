@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 _VOID = frozenset({"meta", "br", "hr", "line", "rect", "path", "circle"})
 
@@ -14,7 +15,7 @@ class Markup(str):
     __slots__ = ()
 
 
-Content = str | int | float | None | Iterable["Content"]
+Content: TypeAlias = "str | int | float | None | Iterable[Content]"
 
 
 def element(tag: str, *content: Content, **attributes: str | float | None) -> Markup:

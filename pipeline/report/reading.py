@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,12 +52,12 @@ def fields(dataset: Dataset, file: Published) -> pa.Schema:
         return opened.schema_arrow
 
 
-def smallest_ids(tables: Iterator[pa.Table], limit: int) -> list[dict[str, object]]:
+def smallest_ids(tables: Iterable[pa.Table], limit: int) -> list[dict[str, Any]]:
     """Rows with the smallest ids: a fixed random sample, since ids are hashes."""
-    best: list[dict[str, object]] = []
+    best: list[dict[str, Any]] = []
     for table in tables:
-        found = table.take(
-            pa.array(sorted(range(table.num_rows), key=table["id"].to_pylist().__getitem__)[:limit], pa.int64())
-        )
-        best = sorted([*best, *found.to_pylist()], key=lambda row: row["id"])[:limit]
+        ids: list[Any] = table["id"].to_pylist()
+        first = sorted(range(len(ids)), key=lambda row: ids[row])[:limit]
+        found = table.take(pa.array(first, pa.int64())).to_pylist()
+        best = sorted([*best, *found], key=lambda row: row["id"])[:limit]
     return best

@@ -88,7 +88,9 @@ def test_every_pod_sees_recipe_and_run(manifests: dict[str, Any]) -> None:
 
 
 def test_pods_share_one_image_of_this_version_and_no_privileges(manifests: dict[str, Any]) -> None:
-    images = {container["image"] for group in groups(manifests) for container in group["template"]["spec"]["containers"]}
+    images = {
+        container["image"] for group in groups(manifests) for container in group["template"]["spec"]["containers"]
+    }
     (image,) = images
     assert image.rpartition(":")[2] == PROJECT["version"]
     uid = re.search(r"useradd --uid (\d+)", (INFRA / "containers" / "Dockerfile").read_text())
@@ -130,10 +132,11 @@ def test_sbatch_is_sound_bash() -> None:
 
 
 def test_sbatch_comes_back_before_its_time_is_up() -> None:
-    directives = dict(
-        (line.removeprefix("#SBATCH --").partition("=")[0], line.partition("=")[2])
-        for line in sbatch().splitlines() if line.startswith("#SBATCH --")
-    )
+    directives = {
+        line.removeprefix("#SBATCH --").partition("=")[0]: line.partition("=")[2]
+        for line in sbatch().splitlines()
+        if line.startswith("#SBATCH --")
+    }
     assert {"requeue", "exclusive"} <= set(directives)
     assert directives["ntasks-per-node"] == "1"
     assert directives["open-mode"] == "append"
@@ -156,20 +159,32 @@ def test_sbatch_trap_requeues_and_refuses_missing_arguments(tmp_path: Path) -> N
     """The script itself, with Slurm's commands replaced by ones that write down how they were called."""
     for name in ("scontrol", "srun"):
         stub = tmp_path / name
-        stub.write_text(f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
-                        '[ "$1" = show ] && echo node1\n'
-                        '[[ "$*" == *hostname* ]] && echo "10.0.0.7 172.17.0.1"\n'
-                        '[[ "$*" == *symmetric-run* ]] && { touch ' + f'{tmp_path}/up; exec sleep 2 >/dev/null 2>&1; }}\nexit 0\n')
+        stub.write_text(
+            f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
+            '[ "$1" = show ] && echo node1\n'
+            '[[ "$*" == *hostname* ]] && echo "10.0.0.7 172.17.0.1"\n'
+            '[[ "$*" == *symmetric-run* ]] && { touch ' + f"{tmp_path}/up; exec sleep 2 >/dev/null 2>&1; }}\nexit 0\n"
+        )
         stub.chmod(0o755)
-    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node[1-2]",
-           "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "4"}
+    env = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_CPUS_PER_TASK": "4",
+    }
     script = str(INFRA / "slurm" / "sluice.sbatch")
     assert subprocess.run(["bash", script], env=env, check=False, capture_output=True).returncode == 2
-    waiter = f'bash {script} r.yaml /shared/out --limit 3 & pid=$!; while [ ! -e {tmp_path}/up ]; do sleep 0.05; done; kill -USR1 $pid; wait $pid'
-    done = subprocess.run(["bash", "-c", waiter], env=env, check=False, capture_output=True, text=True, timeout=30, start_new_session=True)
+    waiter = f"bash {script} r.yaml /shared/out --limit 3 & pid=$!; while [ ! -e {tmp_path}/up ]; do sleep 0.05; done; kill -USR1 $pid; wait $pid"
+    done = subprocess.run(
+        ["bash", "-c", waiter], env=env, check=False, capture_output=True, text=True, timeout=30, start_new_session=True
+    )
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "calls").read_text()
-    assert "ray symmetric-run --address 10.0.0.7:6390 --min-nodes 2 --num-cpus 4 -- sluice run r.yaml --out /shared/out" in calls
+    assert (
+        "ray symmetric-run --address 10.0.0.7:6390 --min-nodes 2 --num-cpus 4 -- sluice run r.yaml --out /shared/out"
+        in calls
+    )
     assert "--progress plain --limit 3" in calls
     assert calls.rstrip().endswith("scontrol requeue 7")
 
@@ -193,13 +208,22 @@ def test_image_is_the_python_we_ask_for_and_ends_without_privileges() -> None:
 
 def test_image_gets_what_the_packages_need() -> None:
     """Everything copied exists and passes the ignore file, and every file pyproject.toml names is copied."""
-    copied = {name for line in dockerfile() if line[0] == "COPY" and not line[1].startswith("--") for name in line[1:-1]}
+    copied = {
+        name for line in dockerfile() if line[0] == "COPY" and not line[1].startswith("--") for name in line[1:-1]
+    }
     ignore = (INFRA / "containers" / "Dockerfile.dockerignore").read_text().split()
     assert "*" in ignore
     for name in copied:
         assert (ROOT / name).exists(), name
         assert f"!{name}" in ignore, name
-    assert {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"], "pipeline", "operators", "workflows"} == copied
+    assert {
+        "pyproject.toml",
+        PROJECT["readme"],
+        *PROJECT["license-files"],
+        "pipeline",
+        "operators",
+        "workflows",
+    } == copied
 
 
 def test_image_has_the_console_script_and_warm_kernels() -> None:

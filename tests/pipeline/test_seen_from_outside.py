@@ -37,7 +37,9 @@ def test_a_log_goes_on_over_commands(storage: Storage) -> None:
     assert [(event["event"], event.get("outcome")) for event in later] == [("started", None), ("ended", "stopped")]
 
 
-@pytest.mark.parametrize(("error", "outcome"), [(RunFailedError("x"), "failed"), (UserError("x"), "refused"), (KeyError("x"), "failed")])
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(RunFailedError("x"), "failed"), (UserError("x"), "refused"), (KeyError("x"), "failed")]
+)
 def test_a_log_says_how_a_command_ended(tmp_path: Path, error: Exception, outcome: str) -> None:
     storage = Storage(tmp_path)
     with pytest.raises(type(error)), logged(storage, {}):
@@ -111,8 +113,11 @@ def test_a_preview_equals_the_run_and_writes_nothing(tmp_path: Path) -> None:
     before = preview(flow, graph, storage)
     assert not (tmp_path / "out").exists()
     assert [(plan.name, plan.verb, plan.num_shards, plan.num_committed, plan.to_run) for plan in before] == [
-        ("crawl", "read", 2, 0, 2), ("pages", "apply", 2, 0, 2), ("clean", "apply", 2, 0, 2),
-        ("unique", "first_of_each_text", 2, 0, 2), ("tokens", "words", 2, 0, 2),
+        ("crawl", "read", 2, 0, 2),
+        ("pages", "apply", 2, 0, 2),
+        ("clean", "apply", 2, 0, 2),
+        ("unique", "first_of_each_text", 2, 0, 2),
+        ("tokens", "words", 2, 0, 2),
     ]
     size = sum(path.stat().st_size for path in (tmp_path / "in").iterdir())
     assert [plan.input_bytes for plan in before] == [size, size, None, None, None]
@@ -122,7 +127,9 @@ def test_a_preview_equals_the_run_and_writes_nothing(tmp_path: Path) -> None:
     after = preview(flow, graph, storage)
     assert [plan.to_run for plan in after] == [0] * 5
     # A selection is read through its bitmap, from the documents under it.
-    clean = sum(path.stat().st_size for path in (tmp_path / "out" / done.facts["datasets"]["clean"] / "shards").iterdir())
+    clean = sum(
+        path.stat().st_size for path in (tmp_path / "out" / done.facts["datasets"]["clean"] / "shards").iterdir()
+    )
     assert after[-1].input_bytes == clean
 
 
@@ -137,8 +144,15 @@ def test_a_preview_of_part_of_a_source(tmp_path: Path) -> None:
 def test_a_run_leaves_its_log(tmp_path: Path) -> None:
     run_tiny(tmp_path, 3)
     lines = [orjson.loads(line) for line in (tmp_path / "out" / LOG_FILE).read_bytes().splitlines()]
-    committed = [(line["step"], line["shard"], line["docs"], line["kept"]) for line in lines if line["event"] == "committed"]
+    committed = [
+        (line["step"], line["shard"], line["docs"], line["kept"]) for line in lines if line["event"] == "committed"
+    ]
     assert sorted(committed) == [
-        ("clean", 0, 2, 2), ("clean", 1, 3, 3), ("crawl", 0, 4, 4), ("crawl", 1, 4, 4), ("pages", 0, 4, 2), ("pages", 1, 4, 3),
+        ("clean", 0, 2, 2),
+        ("clean", 1, 3, 3),
+        ("crawl", 0, 4, 4),
+        ("crawl", 1, 4, 4),
+        ("pages", 0, 4, 2),
+        ("pages", 1, 4, 3),
     ]
     assert (lines[0]["event"], lines[-1]["event"], lines[-1]["outcome"]) == ("started", "ended", "done")

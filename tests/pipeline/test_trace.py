@@ -33,7 +33,11 @@ def test_a_kept_document_ends_at_its_tokens(run: Run) -> None:
     (identity,) = find_ids(run, "http://b.example/6")
     fates = follow(Account.of(run), identity)
     assert [(f.step, f.outcome) for f in fates] == [
-        ("crawl", "kept"), ("pages", "kept"), ("clean", "kept"), ("unique", "kept"), ("tokens", "tokenized")
+        ("crawl", "kept"),
+        ("pages", "kept"),
+        ("clean", "kept"),
+        ("unique", "kept"),
+        ("tokens", "tokenized"),
     ]
     assert fates[1].facts["measures"] == {"length.chars": 47}
     assert fates[2].facts["measures"] == {}
@@ -47,7 +51,13 @@ def test_a_dropped_document_names_operator_value_and_threshold(run: Run) -> None
     last = follow(Account.of(run), identity)[-1]
     assert (last.step, last.outcome) == ("pages", "dropped")
     facts = {name: last.facts[name] for name in ("operator", "reason", "value", "threshold", "measures")}
-    assert facts == {"operator": "length", "reason": "short", "value": "2", "threshold": "chars >= 3", "measures": {"length.chars": 2}}
+    assert facts == {
+        "operator": "length",
+        "reason": "short",
+        "value": "2",
+        "threshold": "chars >= 3",
+        "measures": {"length.chars": 2},
+    }
 
 
 def test_what_left_without_a_text_and_what_raised(run: Run) -> None:
@@ -65,9 +75,17 @@ def test_every_capture_of_a_url_is_followed(run: Run) -> None:
 
 def test_a_copy_names_what_stays(run: Run) -> None:
     (copy,) = find_ids(run, "http://b.example/5")
-    first = next(i for i in find_ids(run, "http://a.example/1") if follow(Account.of(run), i)[-1].outcome == "tokenized")
+    first = next(
+        i for i in find_ids(run, "http://a.example/1") if follow(Account.of(run), i)[-1].outcome == "tokenized"
+    )
     last = follow(Account.of(run), copy)[-1]
-    assert last.facts == {"kind": "exact", "of": first.hex(), "of_url": "http://a.example/1", "estimate": 1.0, "cluster_size": 3}
+    assert last.facts == {
+        "kind": "exact",
+        "of": first.hex(),
+        "of_url": "http://a.example/1",
+        "estimate": 1.0,
+        "cluster_size": 3,
+    }
 
 
 def test_about_a_document(run: Run) -> None:
@@ -85,7 +103,7 @@ def test_the_beginning_of_an_id_is_enough_where_it_is_unique(run: Run) -> None:
 
 
 def test_what_is_not_there_names_the_nearest(run: Run) -> None:
-    with pytest.raises(UserError, match="nearest: .*http://b.example/6"):
+    with pytest.raises(UserError, match=r"nearest: .*http://b\.example/6"):
         find_ids(run, "http://b.example/66")
     with pytest.raises(UserError, match="no URL of that host"):
         find_ids(run, "http://elsewhere.example/")
@@ -102,8 +120,14 @@ def test_identical_records_are_counted_and_unfinished_steps_wait(tmp_path: Path)
     (identity,) = find_ids(run, "http://c.example/")
     fates = follow(Account.of(run), identity)
     assert [(f.step, f.outcome, f.rows) for f in fates] == [
-        ("crawl", "kept", 2), ("pages", "kept", 1), ("pages", "kept", 1), ("clean", "kept", 1), ("clean", "kept", 1),
-        ("unique", "kept", 1), ("unique", "duplicate", 1), ("tokens", "tokenized", 1),
+        ("crawl", "kept", 2),
+        ("pages", "kept", 1),
+        ("pages", "kept", 1),
+        ("clean", "kept", 1),
+        ("clean", "kept", 1),
+        ("unique", "kept", 1),
+        ("unique", "duplicate", 1),
+        ("tokens", "tokenized", 1),
     ]
     for path in (tmp_path / "out" / run.facts["datasets"]["clean"]).rglob("*.json"):
         path.unlink()
@@ -124,7 +148,10 @@ def test_a_source_that_nothing_copied_is_read_again(tmp_path: Path) -> None:
     assert [(f.step, f.outcome) for f in follow(Account.of(run), identity)] == [("crawl", "kept")]
 
 
-@given(st.lists(st.one_of(st.none(), st.binary(min_size=16, max_size=16))), st.text("0123456789abcdef", min_size=1, max_size=32))
+@given(
+    st.lists(st.one_of(st.none(), st.binary(min_size=16, max_size=16))),
+    st.text("0123456789abcdef", min_size=1, max_size=32),
+)
 def test_prefixes_match_as_hex_digits_do(ids: list[bytes | None], digits: str) -> None:
     ids = [*ids, bytes.fromhex(digits.ljust(32, "0"))]
     mask = starts_with(pa.chunked_array([pa.array(ids, ID_TYPE)]), digits)

@@ -15,8 +15,19 @@ def test_doctor_looks_at_everything(tmp_path: Path, sluice: Call, monkeypatch: p
     monkeypatch.setenv("SLUICE_CACHE_DIR", str(tmp_path / "cache"))
     result = sluice("doctor", recipe, "--storage", tmp_path / "store")
     lines = {line[5:20].strip(): line for line in result.stdout.splitlines()}
-    assert list(lines) == ["packages", "versions", "fasttext", "torch", "ray", "disk", "shared memory", "open files", "kernels",
-                           "storage", "recipe"]
+    assert list(lines) == [
+        "packages",
+        "versions",
+        "fasttext",
+        "torch",
+        "ray",
+        "disk",
+        "shared memory",
+        "open files",
+        "kernels",
+        "storage",
+        "recipe",
+    ]
     assert lines["fasttext"].endswith("predicts __label__en for an English sentence")
     assert lines["storage"].startswith("ok")
     assert "one winner in each of" in lines["storage"]
@@ -35,7 +46,9 @@ def test_what_is_bad_is_named(tmp_path: Path, sluice: Call) -> None:
     assert "recipe" in result.stderr
 
 
-def test_a_store_without_atomic_creation_is_not_trusted(sluice: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_without_atomic_creation_is_not_trusted(
+    sluice: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pipeline.storage import Storage
 
     def everybody_wins(self: Storage, name: str, data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,13 +24,23 @@ ROOT = Path(__file__).parents[2]
 
 
 def submission(recipe: Path, **changes: object) -> Submission:
-    given = {"recipe": recipe, "out": "/shared/run", "overrides": (), "limit": None, "working_dir": recipe.parent, "env": ()}
+    given = {
+        "recipe": recipe,
+        "out": "/shared/run",
+        "overrides": (),
+        "limit": None,
+        "working_dir": recipe.parent,
+        "env": (),
+    }
     return Submission(**{**given, **changes})
 
 
 def test_a_job_runs_the_same_command_there(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "project" / "recipes", RECIPE)
-    job = as_job(submission(recipe, working_dir=tmp_path / "project", overrides=("clean.length.min_chars=4",), limit=2), load(recipe))
+    job = as_job(
+        submission(recipe, working_dir=tmp_path / "project", overrides=("clean.length.min_chars=4",), limit=2),
+        load(recipe),
+    )
     assert job.entrypoint == (
         "sluice run recipes/small.yaml --out /shared/run --address auto --progress plain "
         "--set clean.length.min_chars=4 --limit 2"
@@ -43,7 +54,10 @@ def test_the_name_of_a_job_is_its_run(tmp_path: Path) -> None:
     name = as_job(submission(recipe), flow).attempt_of
     assert name.startswith("small-")
     assert as_job(submission(recipe), flow).attempt_of == name
-    others = [as_job(submission(recipe, out="/shared/other"), flow).attempt_of, as_job(submission(recipe, limit=1), flow).attempt_of]
+    others = [
+        as_job(submission(recipe, out="/shared/other"), flow).attempt_of,
+        as_job(submission(recipe, limit=1), flow).attempt_of,
+    ]
     recipe.write_text(RECIPE.replace("min_chars: 3", "min_chars: 5"))
     others.append(as_job(submission(recipe), load(recipe)).attempt_of)
     assert len({name, *others}) == 4
@@ -70,7 +84,10 @@ def test_environment_is_handed_on_by_name_or_value(tmp_path: Path, monkeypatch: 
     flow = load(recipe)
     monkeypatch.setenv("SLUICE_TEST_REGION", "eu")
     monkeypatch.delenv("SLUICE_TEST_MISSING", raising=False)
-    assert as_job(submission(recipe, env=("SLUICE_TEST_REGION", "A=b=c")), flow).env == {"SLUICE_TEST_REGION": "eu", "A": "b=c"}
+    assert as_job(submission(recipe, env=("SLUICE_TEST_REGION", "A=b=c")), flow).env == {
+        "SLUICE_TEST_REGION": "eu",
+        "A": "b=c",
+    }
     for wrong in ("SLUICE_TEST_MISSING", "not a name=1", "=x"):
         with pytest.raises(UserError, match="--env"):
             as_job(submission(recipe, env=(wrong,)), flow)
@@ -81,7 +98,9 @@ def test_nobody_answers(tmp_path: Path, sluice: Call) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    result = sluice("submit", recipe, "--to", "ray", "--address", address, "--out", tmp_path / "run", "--working-dir", tmp_path)
+    result = sluice(
+        "submit", recipe, "--to", "ray", "--address", address, "--out", tmp_path / "run", "--working-dir", tmp_path
+    )
     assert result.exit_code == 2
     assert "no Ray dashboard answers" in result.stderr
 
@@ -102,11 +121,29 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     temp = Path("/tmp") / f"slj{os.getpid()}"  # short: sockets lie below it
     port, dashboard = free_port(), free_port()
     # Ray asks for a token by default; whether this process has one is its own affair, and the cluster is on loopback.
-    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{bin_folder}:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--include-dashboard=true",
-               f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1", "--num-cpus=2", f"--temp-dir={temp}",
-               "--object-store-memory=100000000", "--disable-usage-stats"]
-    head = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    env = {
+        **os.environ,
+        "RAY_AUTH_MODE": "disabled",
+        "PATH": f"{bin_folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        "--include-dashboard=true",
+        f"--dashboard-port={dashboard}",
+        "--node-ip-address=127.0.0.1",
+        "--num-cpus=2",
+        f"--temp-dir={temp}",
+        "--object-store-memory=100000000",
+        "--disable-usage-stats",
+    ]
+    head = subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     address = f"http://127.0.0.1:{dashboard}"
     try:
         wait_until_up(address, head)
@@ -114,14 +151,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         # Its own process group, by its own id: `ray stop` would end everybody's Ray on this machine.
         head.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             head.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(head.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         head.wait(timeout=20)
         subprocess.run(["rm", "-rf", str(temp)], check=False)
 
@@ -149,8 +182,21 @@ def test_a_recipe_runs_as_a_job_and_sending_it_twice_is_one_job(cluster: str, tm
     text = RECIPE.replace("    apply:", "    expect: {quarantined: 1.0}\n    apply:")
     recipe = write_recipe(tmp_path / "project", text, shards=3)
     out = tmp_path / "shared" / "run"
-    send = ("submit", recipe, "--to", "ray", "--address", cluster, "--out", out, "--working-dir", recipe.parent, "--env", f"PYTHONPATH={ROOT}")
-    waited = sluice(*send, "--wait")
+    send = (
+        "submit",
+        recipe,
+        "--to",
+        "ray",
+        "--address",
+        cluster,
+        "--out",
+        out,
+        "--working-dir",
+        recipe.parent,
+        "--env",
+        f"PYTHONPATH={ROOT}",
+    )
+    waited = sluice(*send, "--wait", "--driver-cpus", "1")
     assert waited.exit_code == 0, waited.stderr + waited.stdout
     assert "submitted: small-" in waited.stdout
     assert "report: " in waited.stdout  # the job's own words

@@ -31,6 +31,7 @@ class Submission:
     limit: int | None
     working_dir: Path
     env: tuple[str, ...]
+    driver_cpus: float = 0
 
 
 def submit_recipe(submission: Submission, address: str, *, wait: bool) -> None:
@@ -102,11 +103,12 @@ def as_job(submission: Submission, workflow: Workflow) -> Job:
     key = hashlib.sha256(repr((submission.out, recipe.read_bytes(), command)).encode()).hexdigest()[:10]
     name = re.sub(r"[^A-Za-z0-9_-]", "-", workflow.name)
     return Job(
-        f"{name}-{key}",
-        shlex.join(command),
-        folder,
-        _environment(submission.env),
-        {"run": workflow.name, "out": submission.out},
+        attempt_of=f"{name}-{key}",
+        entrypoint=shlex.join(command),
+        working_dir=folder,
+        env=_environment(submission.env),
+        metadata={"run": workflow.name, "out": submission.out},
+        cpus=submission.driver_cpus,
     )
 
 

@@ -90,7 +90,7 @@ def test_page_by_hand():
         "javascript_lines": 1,
         "policy_lines": 1,
         "sentences": 5,
-        "removed_chars": len(PAGE) - 118,
+        "removed_chars": len(PAGE) - (57 + 1 + 31 + 1 + 29),
         "page_rule": None,
     }
 

@@ -18,7 +18,8 @@ from tests.operators.texts import ONE_MEGABYTE, TEXTS, table
 JOINERS = "·‐‑…‧"
 CLOSERS = ")]}>\"'»’”」』》〉】）"
 ABBREVIATIONS = set(
-    "mr mrs ms dr st vs inc ltd co corp jr sr no gen rep sen gov capt lt col sgt rev hon prof mt ft pp cf al fig vol".split()
+    "mr mrs ms dr st vs inc ltd co corp jr sr no gen rep sen gov capt lt col sgt rev hon prof mt ft pp cf al fig vol etc jan feb aug sep sept oct nov dec "
+    "ave bros dept est".split()
 )
 
 
@@ -38,7 +39,7 @@ def final_dot(text: str, word: int, dot: int) -> bool:
     before = text[word:dot]
     if not rest.strip():
         return True
-    if not rest[0].isspace() or is_flag(rest.lstrip()[0], flag.LOWER):
+    if not rest[0].isspace():
         return False
     lone = len(before) == 1 and before.isascii() and before.isalpha()
     # a folded byte may also be one that is no letter; the list knows letters only
@@ -66,7 +67,7 @@ def slow_words(text: str) -> list[str]:
                 end += 1
         elif char in ",:":
             end += not re.match("[0-9]", rest)
-        elif char in ';?!()[]{}<>@#$%&"`':
+        elif char in ';?!*()[]{}<>@#$%&"`':
             end += 1
         elif char == "-":
             end += 2 * rest.startswith("-")
@@ -159,6 +160,7 @@ def test_lengths_of_lines(text):
         ("One. Two! Three?", ["One.", "Two!", "Three?"]),
         ("Mr. Smith of the U.S. army paid 3.50 dollars. Yes", ["Mr. Smith of the U.S. army paid 3.50 dollars.", "Yes"]),
         ("“Go!” he said. (Really.) Well... maybe", ["“Go!”", "he said.", "(Really.)", "Well... maybe"]),
+        ("It ended... Then it began. and on, etc. and so on", ["It ended...", "Then it began.", "and on, etc. and so on"]),
         ("第一句。第二句！“好。”完", ["第一句。", "第二句！", "“好。”", "完"]),
         ("  \n ", []),
         ("no end", ["no end"]),

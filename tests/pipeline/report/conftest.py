@@ -33,8 +33,12 @@ def workflow(folder: Path, out_steps: int = 5, max_quarantined: float = 1.0) -> 
     """Read, extract, filter, take copies out, count words."""
     steps = (
         Step(name="crawl", verb=ReadWork(read=Read(format="jsonl", paths=("in-*.jsonl",), source="web"))),
-        Step(name="pages", source="crawl", verb=Apply(operators=(ExtractBody(), Length(max_chars=60))),
-             expect=Expect(quarantined=max_quarantined, min_docs=1)),
+        Step(
+            name="pages",
+            source="crawl",
+            verb=Apply(operators=(ExtractBody(), Length(max_chars=60))),
+            expect=Expect(quarantined=max_quarantined, min_docs=1),
+        ),
         Step(name="clean", source="pages", verb=Apply(operators=(HideDigits(),))),
         Step(name="unique", source="clean", verb=FirstOfEachText()),
         Step(name="tokens", source="unique", verb=Words()),

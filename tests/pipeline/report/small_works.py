@@ -16,8 +16,16 @@ from pipeline.rejects import languages, sources
 from pipeline.work import Node, Output, Result, ShardWork, Sink, StreamWork, Task, TaskPlan
 
 REMOVED = pa.schema(
-    [("row", pa.int64()), ("id", ID_TYPE), ("kind", pa.string()), ("rep_id", ID_TYPE), ("rep_shard", pa.int64()),
-     ("rep_row", pa.int64()), ("estimate", pa.float64()), ("cluster_size", pa.int64())]
+    [
+        ("row", pa.int64()),
+        ("id", ID_TYPE),
+        ("kind", pa.string()),
+        ("rep_id", ID_TYPE),
+        ("rep_shard", pa.int64()),
+        ("rep_row", pa.int64()),
+        ("estimate", pa.float64()),
+        ("cluster_size", pa.int64()),
+    ]
 )
 
 
@@ -61,10 +69,16 @@ class FirstOfEachText(ShardWork):
                     identity = next(m[2] for m in members[text] if m[:2] == mine)
                     ledger.duplicates.setdefault("exact", Count()).add(1, size)
                     removed.append((mine[1], identity, "exact", rep[2], rep[0], rep[1], 1.0, len(members[text])))
-        with pa.OSFile(str(task.scratch / "keep"), "wb") as file, pa.ipc.new_file(file, pa.schema([("keep", pa.bool_())])) as out:
+        with (
+            pa.OSFile(str(task.scratch / "keep"), "wb") as file,
+            pa.ipc.new_file(file, pa.schema([("keep", pa.bool_())])) as out,
+        ):
             out.write_table(pa.table({"keep": pa.array(keep, pa.bool_())}))
         columns = list(zip(*removed, strict=True)) or [[] for _ in REMOVED]
-        pq.write_table(pa.table([pa.array(c, f.type) for c, f in zip(columns, REMOVED, strict=True)], schema=REMOVED), task.scratch / "r")
+        pq.write_table(
+            pa.table([pa.array(c, f.type) for c, f in zip(columns, REMOVED, strict=True)], schema=REMOVED),
+            task.scratch / "r",
+        )
         return Result([Output(task.scratch / "keep", ".keep"), Output(task.scratch / "r", ".removed.parquet")], ledger)
 
 
@@ -86,16 +100,26 @@ class WordsSink(Sink):
         self._ledger, self._flow = Ledger(), Flow("words")
 
     def add(self, docs: pa.Table) -> pa.Table:
-        rows = zip(docs["id"].to_pylist(), docs["text"].to_pylist(), text_bytes(docs).to_pylist(),
-                   sources(docs).to_pylist(), languages(docs).to_pylist(), strict=True)
+        rows = zip(
+            docs["id"].to_pylist(),
+            docs["text"].to_pylist(),
+            text_bytes(docs).to_pylist(),
+            sources(docs).to_pylist(),
+            languages(docs).to_pylist(),
+            strict=True,
+        )
         for identity, text, size, source, language in rows:
             number = len(text.split())
             self._ids.append(identity)
             self._starts.append(sum(self._tokens))
             self._tokens.append(number)
             counted = [self._ledger.into, self._ledger.kept]
-            for groups, key in ((self._ledger.group_into, f"{source}|{language}"), (self._ledger.group_kept, f"{source}|{language}"),
-                                (self._flow.into, language), (self._flow.out, language)):
+            for groups, key in (
+                (self._ledger.group_into, f"{source}|{language}"),
+                (self._ledger.group_kept, f"{source}|{language}"),
+                (self._flow.into, language),
+                (self._flow.out, language),
+            ):
                 counted.append(groups.setdefault(key, Count()))
             for count in counted:
                 count.add(1, size, number)
@@ -105,6 +129,14 @@ class WordsSink(Sink):
         self._ledger.flows = [self._flow]
         payload, table = self._task.scratch / "t.bin", self._task.scratch / "t.parquet"
         payload.write_bytes(np.arange(sum(self._tokens), dtype=np.uint16).tobytes())
-        pq.write_table(pa.table({"id": pa.array(self._ids, ID_TYPE), "start": pa.array(self._starts, pa.int64()),
-                                 "num_tokens": pa.array(self._tokens, pa.int64())}), table)
+        pq.write_table(
+            pa.table(
+                {
+                    "id": pa.array(self._ids, ID_TYPE),
+                    "start": pa.array(self._starts, pa.int64()),
+                    "num_tokens": pa.array(self._tokens, pa.int64()),
+                }
+            ),
+            table,
+        )
         return Result([Output(payload, ".bin"), Output(table, ".docs.parquet")], self._ledger)

@@ -23,8 +23,12 @@ def test_rates_come_from_the_tokenizing_step_by_language(tiny: Run) -> None:
 def test_rows_follow_the_documents(tiny: Run) -> None:
     rows = {(row.step, row.operator): row for row in funnel(Account.of(tiny))}
     assert list(rows) == [
-        ("crawl", "read"), ("pages", "extract_body"), ("pages", "length"), ("clean", "hide_digits"),
-        ("unique", "first_of_each_text"), ("tokens", "words"),
+        ("crawl", "read"),
+        ("pages", "extract_body"),
+        ("pages", "length"),
+        ("clean", "hide_digits"),
+        ("unique", "first_of_each_text"),
+        ("tokens", "words"),
     ]
     assert [(row.into.docs, row.out.docs) for row in rows.values()] == [(8, 8), (8, 7), (7, 5), (5, 5), (5, 3), (3, 3)]
     assert rows["pages", "extract_body"].reasons == (("nothing_left", Count(1, len("<html>empty"))),)

@@ -145,7 +145,9 @@ def test_markup_is_taken_as_it_is_and_nothing_else() -> None:
 
 
 def test_histogram_has_a_bar_a_bin_and_a_line_a_threshold() -> None:
-    picture = ET.fromstring(svg.histogram([0, 1, 2], [("kept", [4, 0]), ("dropped", [0, 2])], [(1.5, "<= 1.5")], "x < y"))
+    picture = ET.fromstring(
+        svg.histogram([0, 1, 2], [("kept", [4, 0]), ("dropped", [0, 2])], [(1.5, "<= 1.5")], "x < y")
+    )
     bars = picture.findall(".//rect")
     assert [(bar.get("class"), float(bar.get("height", "0"))) for bar in bars] == [("kept", 116.0), ("dropped", 58.0)]
     assert [line.get("class") for line in picture.findall(".//line")] == ["axis", "limit"]
@@ -158,7 +160,13 @@ def test_curves_leave_out_what_is_not_a_number() -> None:
 
 
 def test_a_training_is_told_in_one_line() -> None:
-    line = {"step": 200, "bits_per_byte": 2.1234, "unigram_bits_per_byte": 4.5, "documents": 1200, "evaluation": "held_out"}
+    line = {
+        "step": 200,
+        "bits_per_byte": 2.1234,
+        "unigram_bits_per_byte": 4.5,
+        "documents": 1200,
+        "evaluation": "held_out",
+    }
     assert Training("model", (), (line,)).summary == (
         "model: 2.123 bits per byte on 1,200 held-out documents after step 200 (unigram model: 4.500)"
     )
@@ -166,7 +174,13 @@ def test_a_training_is_told_in_one_line() -> None:
 
 
 def test_numbers_read_well() -> None:
-    assert (count(1234567), count(None), size(999), size(1_230_000), size(None)) == ("1,234,567", "-", "999 B", "1.23 MB", "-")
+    assert (count(1234567), count(None), size(999), size(1_230_000), size(None)) == (
+        "1,234,567",
+        "-",
+        "999 B",
+        "1.23 MB",
+        "-",
+    )
     assert (share(1, 8), share(0, 0)) == ("12.5 %", "-")
     assert [seconds(s) for s in (0.85, 12.34, 245, 12000)] == ["850 ms", "12.3 s", "4:05 min", "3:20 h"]
     assert [number(v) for v in (0.123456, 50.0, 1234567.5)] == ["0.1235", "50", "1.235e+06"]
