@@ -20,18 +20,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
-from pipeline.inputs import freeze
-from pipeline.readers.read import Read, read_shard
 
 from operators import C4Lines, FixText, GopherQuality, GopherRepetition, Language, ScrubPii
+from pipeline.inputs import freeze
 from pipeline.operator import Map, Operator
+from pipeline.readers.read import Read, read_shard
 from pipeline.session import Settings, run
 from pipeline.workflow import Step, Workflow
 from pipeline.works import Apply, ReadWork
 
 SHARDS = 8
 OPERATORS: tuple[Operator, ...] = (
-    FixText(), Language(keep=("en",), min_score=0.5), GopherRepetition(), GopherQuality(), C4Lines(), ScrubPii(),
+    FixText(),
+    Language(keep=("en",), min_score=0.5),
+    GopherRepetition(),
+    GopherQuality(),
+    C4Lines(),
+    ScrubPii(),
 )
 
 
@@ -137,7 +142,9 @@ def main() -> None:
             shutil.rmtree(out)
         if number:  # the first round warms caches
             ratios.append(seconds["engine"] / seconds["loop"])
-            print(f"round {number}: loop {seconds['loop']:.2f} s, engine {seconds['engine']:.2f} s, ratio {ratios[-1]:.3f}")
+            print(
+                f"round {number}: loop {seconds['loop']:.2f} s, engine {seconds['engine']:.2f} s, ratio {ratios[-1]:.3f}"
+            )
     print(f"median ratio {sorted(ratios)[len(ratios) // 2]:.3f} (goal: at most 1.05)")
     shutil.rmtree(work)
 

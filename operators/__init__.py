@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         msg = f"module 'operators' has no attribute {name!r}"
         raise AttributeError(msg)
-    from operators.catalogue import load_operator  # noqa: PLC0415  # the catalogue imports nothing heavy, but is not always needed
-    from pipeline.operator import snake_case  # noqa: PLC0415
+    from operators.catalogue import load_operator  # the catalogue imports nothing heavy, but is not always needed
+    from pipeline.operator import snake_case
 
     return load_operator(snake_case(name))

@@ -23,7 +23,9 @@ class Failure:
     error: str
 
 
-def survive(work: Callable[[pa.Table], T], docs: pa.Table, first_row: int = 0) -> tuple[list[tuple[int, T]], list[Failure]]:
+def survive(
+    work: Callable[[pa.Table], T], docs: pa.Table, first_row: int = 0
+) -> tuple[list[tuple[int, T]], list[Failure]]:
     """Results for the parts that went through, as (first row, result), and the rows that did not.
 
     ``UserError`` and ``RunFailedError`` are not about a document and pass through.

@@ -75,7 +75,9 @@ class Commit:
         return cls(
             index=data["shard"],
             inputs=data["inputs"],
-            outputs=tuple(Published(o["path"], o["suffix"], o["folder"], o["bytes"], o["sha256"]) for o in data["outputs"]),
+            outputs=tuple(
+                Published(o["path"], o["suffix"], o["folder"], o["bytes"], o["sha256"]) for o in data["outputs"]
+            ),
             ledger=Ledger.from_json(data["ledger"]),
             facts=data["facts"],
             run=data.get("run", {}),

@@ -67,7 +67,9 @@ class Dataset:
         commit = self.commits[index]
         if node["kind"] == "source":
             read = Read.model_validate_json(orjson.dumps(node["read"]))
-            return ShardSpec.of(commit, self.folder, "source", read=read, pieces=self.run.inputs[self.name].shards[index])
+            return ShardSpec.of(
+                commit, self.folder, "source", read=read, pieces=self.run.inputs[self.name].shards[index]
+            )
         base = self.run[node["inputs"]["documents"]]._spec(index) if node["kind"] == "selection" else None  # noqa: SLF001  # same class
         return ShardSpec.of(commit, self.folder, node["kind"], base=base)
 
@@ -105,7 +107,10 @@ class Run:
     @property
     def inputs(self) -> Mapping[str, FrozenInputs]:
         """Frozen inputs of each reading step."""
-        return {name: FrozenInputs.model_validate_json(orjson.dumps(data["frozen"])) for name, data in self.facts["inputs"].items()}
+        return {
+            name: FrozenInputs.model_validate_json(orjson.dumps(data["frozen"]))
+            for name, data in self.facts["inputs"].items()
+        }
 
     def __getitem__(self, name: str) -> Dataset:
         """The dataset of a step.

@@ -43,8 +43,12 @@ def canonical(value: object) -> Any:  # noqa: PLR0911  # one return a case
             # How a value is run (its ``runtime`` fields) is not what it is.
             names = [name for name in type(value).model_fields if name not in getattr(type(value), "runtime", ())]
             fields = {name: canonical(getattr(value, name)) for name in names}
-            return {"type": _qualified(type(value)), "fields": fields, "code": source_hash(type(value)),
-                    "libraries": _versions(getattr(value, "libraries", ()))}
+            return {
+                "type": _qualified(type(value)),
+                "fields": fields,
+                "code": source_hash(type(value)),
+                "libraries": _versions(getattr(value, "libraries", ())),
+            }
         case tuple() | list():
             return [canonical(item) for item in value]
         case Mapping():

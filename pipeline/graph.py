@@ -77,7 +77,9 @@ class Graph:
                 yield state
 
     def _keyed(self, state: NodeState) -> bool:
-        return state.dataset is not None and (state.complete or not (state.work.recorded or state.work.kind == "artifact"))
+        return state.dataset is not None and (
+            state.complete or not (state.work.recorded or state.work.kind == "artifact")
+        )
 
     def resolve(self, state: NodeState, *, present: Mapping[int, Commit]) -> None:
         """Take over the commits that a dataset already holds, and count what its tasks still wait for."""
@@ -128,7 +130,9 @@ class Graph:
 
     def _set_key(self, state: NodeState, sources: Sequence[NodeState]) -> str:
         if isinstance(state.work, ReadWork):
-            return digest([self.input_keys(state.name, k)["pieces"] for k in range(self._shard_counts(state)["pieces"])])
+            return digest(
+                [self.input_keys(state.name, k)["pieces"] for k in range(self._shard_counts(state)["pieces"])]
+            )
         return digest([source.set_key for source in sources])
 
     def _shard_counts(self, state: NodeState) -> dict[str, int]:
@@ -184,8 +188,15 @@ class Graph:
         names = [(a, self._artifact_output(a.step).name) for a in artifacts(state.work) if a.step is not None]
         pieces = self.inputs[name].shards[index] if isinstance(state.work, ReadWork) else ()
         return TaskSpec(
-            node=name, dataset=state.dataset or "", index=index, work=state.work, inputs=inputs,
-            input_keys=self.input_keys(name, index), pieces=pieces, parent=parent, artifacts=tuple(dict.fromkeys(names)),
+            node=name,
+            dataset=state.dataset or "",
+            index=index,
+            work=state.work,
+            inputs=inputs,
+            input_keys=self.input_keys(name, index),
+            pieces=pieces,
+            parent=parent,
+            artifacts=tuple(dict.fromkeys(names)),
         )
 
     def input_keys(self, name: str, index: int) -> dict[str, tuple[str, ...]]:
@@ -193,8 +204,10 @@ class Graph:
         state = self.states[name]
         if isinstance(state.work, ReadWork):
             frozen = {file.path: file for file in self.inputs[name].files}
-            parts = [(p.start, p.end, frozen[p.path].digest or frozen[p.path].etag or frozen[p.path].size)
-                     for p in self.inputs[name].shards[index]]
+            parts = [
+                (p.start, p.end, frozen[p.path].digest or frozen[p.path].etag or frozen[p.path].size)
+                for p in self.inputs[name].shards[index]
+            ]
             return {"pieces": (digest(parts),)}
         keys: dict[str, tuple[str, ...]] = {}
         for role, needed in state.plans[index].needs.items():
@@ -210,8 +223,9 @@ class Graph:
         state = self.states[name]
         commit = state.commits[index]
         if isinstance(state.work, ReadWork):
-            return ShardSpec.of(commit, state.dataset or "", "source", read=state.work.read,
-                                pieces=self.inputs[name].shards[index])
+            return ShardSpec.of(
+                commit, state.dataset or "", "source", read=state.work.read, pieces=self.inputs[name].shards[index]
+            )
         base = self.shard(state.node.inputs["documents"], index) if state.work.kind == "selection" else None
         return ShardSpec.of(commit, state.dataset or "", state.work.kind, base=base)
 
@@ -237,7 +251,7 @@ def _ordered(nodes: Sequence[Node]) -> list[Node]:
             msg = f"step {wanted_by!r} takes its input from {name!r}, which does not exist"
             raise UserError(msg)
         if name in visiting:
-            msg = f"steps form a cycle: {' -> '.join([*visiting[visiting.index(name):], name])}; take one link out"
+            msg = f"steps form a cycle: {' -> '.join([*visiting[visiting.index(name) :], name])}; take one link out"
             raise UserError(msg)
         visiting.append(name)
         node = by_name[name]

@@ -135,9 +135,7 @@ class Ledger:
             quarantined=counts(data["quarantined"]),
             group_into=counts(data["groups_in"]),
             group_kept=counts(data["groups_kept"]),
-            flows=[
-                Flow(f["operator"], counts(f["in"]), counts(f["out"]), f["seconds"]) for f in data["operators"]
-            ],
+            flows=[Flow(f["operator"], counts(f["in"]), counts(f["out"]), f["seconds"]) for f in data["operators"]],
         )
 
 

@@ -16,7 +16,9 @@ from pipeline.value import Value
 
 def _as_conditions(value: object) -> object:
     if isinstance(value, Mapping):
-        return tuple((key, tuple(names) if isinstance(names, list | tuple) else (names,)) for key, names in value.items())
+        return tuple(
+            (key, tuple(names) if isinstance(names, list | tuple) else (names,)) for key, names in value.items()
+        )
     return value
 
 

@@ -78,8 +78,13 @@ class Progress:
         node.kept += commit.ledger.kept.docs
         node.bytes += commit.ledger.into.bytes
         self._event(
-            "committed", step=name, shard=commit.index, docs=commit.ledger.into.docs, kept=commit.ledger.kept.docs,
-            seconds=commit.run.get("seconds"), host=commit.run.get("host"),
+            "committed",
+            step=name,
+            shard=commit.index,
+            docs=commit.ledger.into.docs,
+            kept=commit.ledger.kept.docs,
+            seconds=commit.run.get("seconds"),
+            host=commit.run.get("host"),
         )
         if node.reused + node.done >= node.shards:
             node.ended = time.monotonic()
@@ -116,9 +121,19 @@ class Progress:
             table.add_column(title, justify="left" if title == "step" else "right")
         for name, node in self._nodes.items():
             done = node.reused + node.done
-            rate = (f"{node.docs / node.seconds:,.0f}", f"{node.bytes / node.seconds / 1e6:.1f}") if node.docs else ("", "")
-            table.add_row(name, f"{done}/{node.shards}", f"{node.docs:,}" if node.docs else "",
-                          f"{node.kept:,}" if node.docs else "", *rate, _eta(node))
+            rate = (
+                (f"{node.docs / node.seconds:,.0f}", f"{node.bytes / node.seconds / 1e6:.1f}")
+                if node.docs
+                else ("", "")
+            )
+            table.add_row(
+                name,
+                f"{done}/{node.shards}",
+                f"{node.docs:,}" if node.docs else "",
+                f"{node.kept:,}" if node.docs else "",
+                *rate,
+                _eta(node),
+            )
         return table
 
     def _describe(self, name: str, node: NodeProgress) -> str:

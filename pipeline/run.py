@@ -173,7 +173,9 @@ class Driver:
         self.backend.release()
         spec = self.graph.spec(name, index)
         if not self.storage.is_local:
-            msg = f"step {name!r} trains, so its run must lie on a file system all nodes share, not at {self.storage.uri}"
+            msg = (
+                f"step {name!r} trains, so its run must lie on a file system all nodes share, not at {self.storage.uri}"
+            )
             raise UserError(msg)
         home = self.storage.local_path(spec.dataset)
         home.mkdir(parents=True, exist_ok=True)

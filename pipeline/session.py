@@ -147,8 +147,11 @@ class Record:
         state = self._graph.states[name]
         read = {"read": state.work.read.model_dump(mode="json")} if isinstance(state.work, ReadWork) else {}
         return {
-            "kind": state.work.kind, "inputs": dict(state.deps), "dataset": state.dataset,
-            "num_shards": len(state.plans) if state.dataset else None, **read,
+            "kind": state.work.kind,
+            "inputs": dict(state.deps),
+            "dataset": state.dataset,
+            "num_shards": len(state.plans) if state.dataset else None,
+            **read,
         }
 
 

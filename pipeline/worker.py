@@ -87,7 +87,8 @@ def _task(spec: TaskSpec, storage: Storage, scratch: Path) -> Task:
 def _with_files(spec: TaskSpec, storage: Storage) -> Work:
     """The work with the files that other steps made on this machine's disk."""
     found = {
-        artifact: artifact.model_copy(update={"file": str(storage.local_path(name))}) for artifact, name in spec.artifacts
+        artifact: artifact.model_copy(update={"file": str(storage.local_path(name))})
+        for artifact, name in spec.artifacts
     }
     return replace_artifacts(spec.work, found)
 
@@ -132,9 +133,7 @@ def _source(root: TaskSpec, task: Task) -> Iterator[ReadBatch | pa.Table]:
         yield from shard.documents()
 
 
-def _close(
-    assignment: Assignment, sinks: Sequence[Sink], seconds: Sequence[float], storage: Storage
-) -> list[Commit]:
+def _close(assignment: Assignment, sinks: Sequence[Sink], seconds: Sequence[float], storage: Storage) -> list[Commit]:
     commits: list[Commit] = []
     for position, (spec, sink) in enumerate(zip(assignment.tasks, sinks, strict=True)):
         started = time.process_time()

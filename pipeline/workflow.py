@@ -15,7 +15,11 @@ from pipeline.works import Apply
 
 
 def _as_pair(value: object) -> object:
-    return tuple(float(item) if isinstance(item, int) else item for item in value) if isinstance(value, list | tuple) else value
+    return (
+        tuple(float(item) if isinstance(item, int) else item for item in value)
+        if isinstance(value, list | tuple)
+        else value
+    )
 
 
 Share = Annotated[tuple[float, float], BeforeValidator(_as_pair)]

@@ -81,8 +81,16 @@ class _Builder:
         workflow = None
         if not self.problems:
             base = str(self.path.resolve().parent)
-            made = self._value(Workflow, {"name": data.get("name", self.path.stem), "seed": data.get("seed", 0),
-                                          "base_dir": base, "steps": tuple(steps)}, ())
+            made = self._value(
+                Workflow,
+                {
+                    "name": data.get("name", self.path.stem),
+                    "seed": data.get("seed", 0),
+                    "base_dir": base,
+                    "steps": tuple(steps),
+                },
+                (),
+            )
             workflow = made if isinstance(made, Workflow) else None
         if self.problems or workflow is None:
             lines = [f"{self.path}:{line}: {text}" for line, text in sorted(set(self.problems))]
@@ -210,7 +218,9 @@ class _Builder:
     def _check_artifact(self, step: Step, name: str, by_name: Mapping[str, Step]) -> None:
         maker = by_name.get(name)
         if maker is not None and getattr(maker.verb, "kind", None) != "artifact":
-            self.problem(("steps", step.name), f"{{step: {name}}} must be a step that trains a tokenizer or a classifier")
+            self.problem(
+                ("steps", step.name), f"{{step: {name}}} must be a step that trains a tokenizer or a classifier"
+            )
 
     def _check_cycle(self, links: Mapping[str, list[str]]) -> None:
         done: set[str] = set()
@@ -223,7 +233,7 @@ class _Builder:
                     done.add(path.pop())
                     stack.pop()
                 elif target in path:
-                    circle = " -> ".join([*path[path.index(target):], target])
+                    circle = " -> ".join([*path[path.index(target) :], target])
                     self.problem(("steps", target, "from"), f"steps form a cycle: {circle}; take one link out")
                     return
                 elif target not in done and target in links:
@@ -260,7 +270,9 @@ class _Builder:
                 model = field_info.annotation if field_info else model
             fields = getattr(model, "model_fields", cls.model_fields)
             names = [info.alias or name for name, info in fields.items()]
-            self.problem(place, f"{label}: unknown parameter {detail['loc'][-1]!r}{near(str(detail['loc'][-1]), names)}")
+            self.problem(
+                place, f"{label}: unknown parameter {detail['loc'][-1]!r}{near(str(detail['loc'][-1]), names)}"
+            )
         else:
             message = detail["msg"].removeprefix("Value error, ")
             self.problem(place, f"{label}: {message[:1].lower()}{message[1:]}, got {detail['input']!r}")

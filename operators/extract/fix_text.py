@@ -61,7 +61,7 @@ class FixText(Map):
         self.map(pa.table({"text": pa.array(["a"], pa.large_string())}))
 
 
-def _nfc(text: str, unassigned: bool) -> str:  # noqa: FBT001
+def _nfc(text: str, unassigned: bool) -> str:
     """NFC, with code points that the shipped Unicode version does not know as borders that nothing crosses."""
     if not unassigned:
         return unicodedata.normalize("NFC", _sorted_marks(text))

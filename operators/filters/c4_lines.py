@@ -44,8 +44,8 @@ class C4Lines(Map):
 
     flavour: Flavour = "datatrove"
     max_word_chars: int | None = Field(default=1000, ge=0)
-    min_words_per_line: int | None | ByFlavour = "flavour"
-    min_sentences: int | None | ByFlavour = "flavour"
+    min_words_per_line: int | ByFlavour | None = "flavour"
+    min_sentences: int | ByFlavour | None = "flavour"
     require_end_mark: bool = True
     end_marks: Strings | ByFlavour = "flavour"
     remove_citations: bool = True

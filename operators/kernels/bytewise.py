@@ -42,7 +42,7 @@ def store_word(_context: Any, data: Any, position: Any, word: Any) -> Any:  # no
 
 
 @lean_kernel
-def copy_bytes(data, first, last, target, position):  # noqa: ANN001, ANN201
+def copy_bytes(data: ByteArray, first: int, last: int, target: ByteArray, position: int) -> None:
     """Copy ``data[first:last]`` to ``target[position:]``, which needs room for 8 bytes more."""
     while first + 8 <= data.shape[0] and first < last:
         store_word(target, position, load_word(data, first))
@@ -55,7 +55,7 @@ def copy_bytes(data, first, last, target, position):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def load_part(data, position, size):  # noqa: ANN001, ANN201
+def load_part(data: ByteArray, position: int, size: int) -> int:
     """The same of ``size`` < 8 bytes; the others are 0."""
     if position + 8 <= data.shape[0]:
         return load_word(data, position) & ((np.int64(1) << (8 * size)) - 1)
@@ -66,7 +66,7 @@ def load_part(data, position, size):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def code_point(data, position):  # noqa: ANN001, ANN201
+def code_point(data: ByteArray, position: int) -> tuple[int, int]:
     """(code point, bytes) at a position of valid UTF-8."""
     lead = np.int64(data[position])
     if lead < 0x80:
@@ -80,7 +80,7 @@ def code_point(data, position):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def code_point_before(data, position):  # noqa: ANN001, ANN201
+def code_point_before(data: ByteArray, position: int) -> tuple[int, int]:
     """(code point, bytes) of the character that ends before a position."""
     first = position - 1
     while data[first] & 0xC0 == 0x80:
@@ -89,14 +89,14 @@ def code_point_before(data, position):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def has_byte(word, repeated):  # noqa: ANN001, ANN201
+def has_byte(word: int, repeated: int) -> bool:
     """Whether one of the 8 bytes of a word is the byte that ``repeated`` holds 8 times."""
     word ^= repeated
     return ((((word & _LOW_BITS) + _LOW_BITS) | word) | _LOW_BITS) != -1
 
 
 @lean_kernel
-def count_chars(data, first, last):  # noqa: ANN001, ANN201
+def count_chars(data: ByteArray, first: int, last: int) -> int:
     """Code points in ``data[first:last]``: bytes that do not go on a character (10xxxxxx)."""
     chars, position = last - first, first
     while position + 8 <= last:
@@ -110,7 +110,7 @@ def count_chars(data, first, last):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def trim(data, flags, first, last):  # noqa: ANN001, ANN201
+def trim(data: ByteArray, flags: FlagArray, first: int, last: int) -> tuple[int, int, int]:
     """``str.strip()``: (first, last, code points taken off)."""
     taken = 0
     while first < last:
@@ -129,7 +129,7 @@ def trim(data, flags, first, last):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def hash_bytes(data, first, last):  # noqa: ANN001, ANN201
+def hash_bytes(data: ByteArray, first: int, last: int) -> int:
     """64-bit hash of ``data[first:last]`` as int64."""
     prime = -7046029254386353131
     result = (last - first) * prime
@@ -145,7 +145,7 @@ def hash_bytes(data, first, last):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def hash_word(data, first, last):  # noqa: ANN001, ANN201
+def hash_word(data: ByteArray, first: int, last: int) -> int:
     """int64: up to 7 bytes themselves (>= 0, and equal only for equal words), a hash (< 0) of longer words."""
     size = last - first
     if size < 8:
@@ -154,7 +154,7 @@ def hash_word(data, first, last):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def same_bytes(data, one, other, size):  # noqa: ANN001, ANN201
+def same_bytes(data: ByteArray, one: int, other: int, size: int) -> bool:
     """Whether two stretches of ``size`` bytes are equal."""
     k = 0
     while k + 8 <= size:
@@ -169,14 +169,14 @@ def same_bytes(data, one, other, size):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def slot_of(value, mask):  # noqa: ANN001, ANN201
+def slot_of(value: int, mask: int) -> int:
     """Home slot of a 64-bit value in a table of ``mask + 1`` (a power of two) slots."""
     mixed = value * -4658895280553007687
     return (mixed ^ (mixed >> 32)) & mask
 
 
 @lean_kernel
-def table_mask(entries):  # noqa: ANN001, ANN201
+def table_mask(entries: int) -> int:
     """Slots, minus one, of a table at most half full with that many entries."""
     size = 4
     while size < 2 * entries:
@@ -185,7 +185,7 @@ def table_mask(entries):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def is_closer(data, position, end):  # noqa: ANN001, ANN201
+def is_closer(data: ByteArray, position: int, end: int) -> int:
     """Bytes of the closing quote or bracket at a position, 0 if there is none."""
     if position >= end:
         return 0
@@ -197,7 +197,7 @@ def is_closer(data, position, end):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def is_abbreviation(data, first, last):  # noqa: ANN001, ANN201
+def is_abbreviation(data: ByteArray, first: int, last: int) -> bool:
     """Whether ``data[first:last]``, which a dot follows, is a single letter, holds dots itself, or is a title or the like."""
     size = last - first
     if size == 1:
@@ -221,7 +221,7 @@ def is_abbreviation(data, first, last):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def is_final_dot(data, flags, word, dot, end):  # noqa: ANN001, ANN201
+def is_final_dot(data: ByteArray, flags: FlagArray, word: int, dot: int, end: int) -> bool:
     """Whether the dot at ``dot`` ends a sentence: closing quotes may follow, then white space or the end.
 
     ``word``: first byte of the word before it, which must be no abbreviation unless the text ends there; ``end``: of the
@@ -242,7 +242,7 @@ def is_final_dot(data, flags, word, dot, end):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def next_solid(data, flags, position, end):  # noqa: ANN001, ANN201
+def next_solid(data: ByteArray, flags: FlagArray, position: int, end: int) -> int:
     """First position from ``position`` on that holds no white space, or ``end``."""
     while position < end:
         code, size = code_point(data, position)

@@ -58,7 +58,7 @@ class Rules(NamedTuple):
 
 
 @lean_kernel
-def _count_line_words(data, flags, first, last, enough):  # noqa: ANN001, ANN202
+def _count_line_words(data: ByteArray, flags: FlagArray, first: int, last: int, enough: int) -> tuple[int, int]:
     """(words as ``str.split()`` finds them, counted up to ``enough``; code points of the longest)."""
     words, longest, chars, position = 0, 0, 0, first
     while position < last and words <= enough:
@@ -74,7 +74,7 @@ def _count_line_words(data, flags, first, last, enough):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _citation_end(data, flags, phrases, position, last):  # noqa: ANN001, ANN202
+def _citation_end(data: ByteArray, flags: FlagArray, phrases: ByteArray, position: int, last: int) -> int:
     """End of ``[digits]``, ``[edit]`` or ``[citation needed]`` at a position, which holds "[", 0 for none."""
     stop = position + 1
     while stop < last:
@@ -95,7 +95,16 @@ def _citation_end(data, flags, phrases, position, last):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _copy_line(data, flags, phrases, first, last, citations, target, at):  # noqa: ANN001, ANN202, PLR0913
+def _copy_line(
+    data: ByteArray,
+    flags: FlagArray,
+    phrases: ByteArray,
+    first: int,
+    last: int,
+    citations: bool,
+    target: ByteArray,
+    at: int,
+) -> int:
     """Copy a line without its citations; returns the end in ``target``."""
     position = first
     while citations and position < last:
@@ -117,7 +126,7 @@ def _copy_line(data, flags, phrases, first, last, citations, target, at):  # noq
 
 
 @lean_kernel
-def _phrase_here(data, position, last, phrase):  # noqa: ANN001, ANN202
+def _phrase_here(data: ByteArray, position: int, last: int, phrase: ByteArray) -> bool:
     """Whether the lower-cased text holds a phrase at a position; the Kelvin sign is lower-cased to k too."""
     for k in range(1, phrase[0] + 1):
         if position >= last:
@@ -132,7 +141,7 @@ def _phrase_here(data, position, last, phrase):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _find_phrases(data, first, last, phrases):  # noqa: ANN001, ANN202
+def _find_phrases(data: ByteArray, first: int, last: int, phrases: ByteArray) -> int:
     """Bits of what a line holds: 1 lorem ipsum, 2 javascript, 4 a policy phrase, 8 a curly bracket."""
     found = 0
     for position in range(first, last):
@@ -159,7 +168,7 @@ def _find_phrases(data, first, last, phrases):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _is_finished(target, first, last, end_marks):  # noqa: ANN001, ANN202
+def _is_finished(target: ByteArray, first: int, last: int, end_marks: IntArray) -> bool:
     """Whether a line ends in an end mark and not in three dots."""
     if first == last:
         return False
@@ -173,7 +182,9 @@ def _is_finished(target, first, last, end_marks):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _judge_line(data, flags, first, last, rules, tables, target, at):  # noqa: ANN001, ANN202, C901, PLR0911, PLR0913
+def _judge_line(
+    data: ByteArray, flags: FlagArray, first: int, last: int, rules: Rules, tables: Tables, target: ByteArray, at: int,
+) -> tuple[int, int]:
     """(fate of a stripped line, its end in ``target``); a page rule is returned as -1 - rule."""
     end_marks, phrases = tables
     enough = max(rules.min_words, 0)
@@ -202,7 +213,17 @@ def _judge_line(data, flags, first, last, rules, tables, target, at):  # noqa: A
 
 
 @lean_kernel
-def edit_pages(texts, lines, flags, rules, tables, target, ends, counts, page_rule):  # noqa: ANN001, ANN201, PLR0913
+def edit_pages(
+    texts: TextBuffers,
+    lines: Spans,
+    flags: FlagArray,
+    rules: Rules,
+    tables: Tables,
+    target: ByteArray,
+    ends: IntArray,
+    counts: IntArray,
+    page_rule: IntArray,
+) -> None:
     """Write what is left of each page to ``target``; ``ends`` (N + 1), ``counts`` (8, N), ``page_rule`` (N), -1 for none."""
     at = 0
     ends[0] = 0
@@ -265,5 +286,5 @@ def pages(found: Segments, rules: Rules, end_marks: tuple[str, ...]) -> Pages:
 def warm() -> None:
     """Compile the kernels of this module."""
     texts: TextBuffers = text_buffers(pa.array(["Six words are enough for this.", None], pa.large_string()))
-    rules = Rules(1000, 3, 5, False, True, True, True, True, True, True, True)  # noqa: FBT003
+    rules = Rules(1000, 3, 5, False, True, True, True, True, True, True, True)
     pages(Segments(texts), rules, (".",))

@@ -29,7 +29,9 @@ LINE_CLOSERS = "”’」』）》】\"'):：；;"
 
 
 @lean_kernel
-def _decode(data, flags, first, last, codes):  # noqa: ANN001, ANN202
+def _decode(
+    data: ByteArray, flags: FlagArray, first: int, last: int, codes: IntArray,
+) -> tuple[int, int, int, int, int]:
     """Write the code points that are not white space; returns (all code points, those, Han, digits, punctuation)."""
     chars, solid, han, digits, marks, position = 0, 0, 0, 0, 0, first
     while position < last:
@@ -48,7 +50,7 @@ def _decode(data, flags, first, last, codes):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _spread(codes, num_codes, count):  # noqa: ANN001, ANN202
+def _spread(codes: IntArray, num_codes: int, count: Int32Array) -> tuple[int, float]:
     """(distinct code points, entropy in nats); ``count`` (0x110000,) is 0 before and after."""
     for k in range(num_codes):
         count[codes[k]] += 1
@@ -64,7 +66,7 @@ def _spread(codes, num_codes, count):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _same_codes(codes, one, other, size):  # noqa: ANN001, ANN202
+def _same_codes(codes: IntArray, one: int, other: int, size: int) -> bool:
     for k in range(size):  # noqa: SIM110  # kernels have no generators
         if codes[one + k] != codes[other + k]:
             return False
@@ -72,7 +74,9 @@ def _same_codes(codes, one, other, size):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _covered(codes, num_codes, size, digest, first_at, table):  # noqa: ANN001, ANN202, PLR0913
+def _covered(
+    codes: IntArray, num_codes: int, size: int, digest: IntArray, first_at: Int32Array, table: Int32Array,
+) -> int:
     """Code points inside n-grams that occur more than once, the first copy included, each counted once."""
     grams = num_codes - size + 1
     if grams < 1:
@@ -107,7 +111,9 @@ def _covered(codes, num_codes, size, digest, first_at, table):  # noqa: ANN001, 
 
 
 @lean_kernel
-def _lines(data, flags, lines, text, closers, long_line):  # noqa: ANN001, ANN202, PLR0913
+def _lines(
+    data: ByteArray, flags: FlagArray, lines: Spans, text: int, closers: IntArray, long_line: int,
+) -> tuple[int, int, int]:
     """(lines that are not blank, their code points, those that end in an end mark or have ``long_line`` of them)."""
     rows, chars, finished = 0, 0, 0
     for row in range(lines.bounds[text], lines.bounds[text + 1]):
@@ -124,7 +130,9 @@ def _lines(data, flags, lines, text, closers, long_line):  # noqa: ANN001, ANN20
 
 
 @lean_kernel
-def chinese_measures(texts, lines, flags, options, scratch, out):  # noqa: ANN001, ANN201, PLR0913
+def chinese_measures(
+    texts: TextBuffers, lines: Spans, flags: FlagArray, options: Options, scratch: Scratch, out: FloatArray,
+) -> None:
     """Fill ``out`` (8, N), NaN where undefined. options: (n-gram size, long line, closers)."""
     size, long_line, closers = options
     codes, count, digest, first_at, table = scratch

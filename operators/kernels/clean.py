@@ -18,12 +18,12 @@ _HIGH = -0x7F7F7F7F7F7F7F80
 
 
 @lean_kernel
-def _is_blank(code):  # noqa: ANN001, ANN202
+def _is_blank(code: int) -> bool:
     return code in (0x20, 0x09, 0xA0, 0x3000)
 
 
 @lean_kernel
-def _becomes(code):  # noqa: ANN001, ANN202
+def _becomes(code: int) -> int:
     """What a code point turns into: itself, a line feed (10), a blank (32), or nothing (-1)."""
     if code >= 0x20 and not 0x7F <= code <= 0x9F:
         return -1 if code in (0xFEFF, 0xFFFE, 0xFFFF) else code
@@ -35,7 +35,9 @@ def _becomes(code):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _clean_one(data, flags, first, last, target, at):  # noqa: ANN001, ANN202, C901, PLR0913
+def _clean_one(
+    data: ByteArray, flags: FlagArray, first: int, last: int, target: ByteArray, at: int,
+) -> tuple[int, int, int, int]:
     """Copy a text cleanly; returns (end in ``target``, code points read, U+FFFD among them, flags met)."""
     position, solid_end, chars, replaced, union = first, at, 0, 0, np.uint16(0)
     while position < last:
@@ -78,7 +80,7 @@ def _clean_one(data, flags, first, last, target, at):  # noqa: ANN001, ANN202, C
 
 
 @lean_kernel
-def clean_texts(texts, flags, target, ends, facts):  # noqa: ANN001, ANN201
+def clean_texts(texts: TextBuffers, flags: FlagArray, target: ByteArray, ends: IntArray, facts: IntArray) -> None:
     """Fill ``target``, ``ends`` (N + 1) and ``facts`` (3, N): code points read, U+FFFD among them, flags met."""
     ends[0] = 0
     for text in range(texts.offsets.shape[0] - 1):

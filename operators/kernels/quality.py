@@ -49,7 +49,7 @@ def word_list(words: tuple[str, ...]) -> WordList:
 
 
 @lean_kernel
-def _list_words(data, start, size, digest, slots):  # noqa: ANN001, ANN202
+def _list_words(data: ByteArray, start: IntArray, size: Int32Array, digest: IntArray, slots: Int32Array) -> None:
     for row in range(start.shape[0]):
         digest[row] = hash_word(data, start[row], start[row] + size[row])
         slot = slot_of(digest[row], slots.shape[0] - 1)
@@ -59,7 +59,7 @@ def _list_words(data, start, size, digest, slots):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _find_in_list(data, start, size, digest, listed):  # noqa: ANN001, ANN202
+def _find_in_list(data: ByteArray, start: int, size: int, digest: int, listed: WordList) -> int:
     """Row of a word in a list, -1 where it is not in it."""
     mask = listed.slots.shape[0] - 1
     slot = slot_of(digest, mask)
@@ -72,7 +72,7 @@ def _find_in_list(data, start, size, digest, listed):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _equal(data, start, other, other_start, size):  # noqa: ANN001, ANN202
+def _equal(data: ByteArray, start: int, other: ByteArray, other_start: int, size: int) -> bool:
     for k in range(size):  # noqa: SIM110  # kernels have no generators
         if data[start + k] != other[other_start + k]:
             return False
@@ -80,7 +80,7 @@ def _equal(data, start, other, other_start, size):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _only_symbols(data, first, last, symbols):  # noqa: ANN001, ANN202
+def _only_symbols(data: ByteArray, first: int, last: int, symbols: ByteArray) -> bool:
     position = first
     while position < last:
         code, size = code_point(data, position)
@@ -91,7 +91,7 @@ def _only_symbols(data, first, last, symbols):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _count_marks(data, first, last):  # noqa: ANN001, ANN202
+def _count_marks(data: ByteArray, first: int, last: int) -> tuple[int, int]:
     """(number signs, ellipses: "..." without overlap and "…")."""
     hashes, ellipses, dots, position = 0, 0, 0, first
     while position < last:
@@ -115,7 +115,7 @@ def _count_marks(data, first, last):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _count_lines(data, lines, text):  # noqa: ANN001, ANN202
+def _count_lines(data: ByteArray, lines: Spans, text: int) -> tuple[int, int]:
     """(lines that start with a bullet, lines that end in an ellipsis), white space around them aside."""
     bullets, ellipses = 0, 0
     for row in range(lines.bounds[text], lines.bounds[text + 1]):
@@ -131,7 +131,9 @@ def _count_lines(data, lines, text):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _count_words(data, words, text, symbols, stop_words, seen):  # noqa: ANN001, ANN202, PLR0913
+def _count_words(
+    data: ByteArray, words: Words, text: int, symbols: ByteArray, stop_words: WordList, seen: ByteArray,
+) -> tuple[int, int, int, int]:
     """(words that are more than symbols, their code points, words with a letter, distinct stop words)."""
     plain, chars, alphabetic, stops = 0, 0, 0, 0
     seen[:] = 0
@@ -150,7 +152,15 @@ def _count_words(data, words, text, symbols, stop_words, seen):  # noqa: ANN001,
 
 
 @lean_kernel
-def quality_measures(texts, words, lines, symbols, stop_words, seen, out):  # noqa: ANN001, ANN201, PLR0913
+def quality_measures(
+    texts: TextBuffers,
+    words: Words,
+    lines: Spans,
+    symbols: ByteArray,
+    stop_words: WordList,
+    seen: ByteArray,
+    out: FloatArray,
+) -> None:
     """Fill ``out`` (8, N); NaN where a text is null or a quotient has nothing to divide by.
 
     seen: scratch, uint8, one for each stop word.

@@ -35,7 +35,16 @@ DOLMA = 2
 
 
 @lean_kernel
-def _first_equal(data, start, size, digest, first, row, table, mask):  # noqa: ANN001, ANN202, PLR0913
+def _first_equal(
+    data: ByteArray,
+    start: IntArray,
+    size: IntArray,
+    digest: IntArray,
+    first: int,
+    row: int,
+    table: Int32Array,
+    mask: int,
+) -> int:
     """First row in [first, row] with the bytes of ``row``; ``table`` holds rows - first + 1, 0 where free."""
     slot = slot_of(digest[row], mask)
     while table[slot] != 0:
@@ -48,7 +57,16 @@ def _first_equal(data, start, size, digest, first, row, table, mask):  # noqa: A
 
 
 @lean_kernel
-def _later_copies(data, start, size, chars, digest, first, last, table):  # noqa: ANN001, ANN202, PLR0913
+def _later_copies(
+    data: ByteArray,
+    start: IntArray,
+    size: IntArray,
+    chars: IntArray,
+    digest: IntArray,
+    first: int,
+    last: int,
+    table: Int32Array,
+) -> tuple[int, int]:
     """(rows equal to an earlier row, their code points), empty rows included."""
     mask = table_mask(last - first)
     table[: mask + 1] = 0
@@ -61,7 +79,18 @@ def _later_copies(data, start, size, chars, digest, first, last, table):  # noqa
 
 
 @lean_kernel
-def _all_copies(data, start, size, chars, digest, first, last, table, count, skip_blank):  # noqa: ANN001, ANN202, PLR0913
+def _all_copies(
+    data: ByteArray,
+    start: IntArray,
+    size: IntArray,
+    chars: IntArray,
+    digest: IntArray,
+    first: int,
+    last: int,
+    table: Int32Array,
+    count: Int32Array,
+    skip_blank: bool,
+) -> tuple[int, int, int, int]:
     """(rows with an equal, their code points, rows, their code points); blank rows left out on request."""
     mask = table_mask(last - first)
     table[: mask + 1] = 0
@@ -84,7 +113,15 @@ def _all_copies(data, start, size, chars, digest, first, last, table, count, ski
 
 
 @lean_kernel
-def repeated_lines(texts, lines, paragraphs, flavour, table, count, out):  # noqa: ANN001, ANN201, PLR0913
+def repeated_lines(
+    texts: TextBuffers,
+    lines: Spans,
+    paragraphs: Spans,
+    flavour: int,
+    table: Int32Array,
+    count: Int32Array,
+    out: FloatArray,
+) -> None:
     """Fill ``out`` (4, N): paragraph fraction, paragraph chars, line fraction, line chars; NaN where undefined.
 
     lines: split at ``\\n``. table, count: scratch, int32.
@@ -119,7 +156,7 @@ def repeated_lines(texts, lines, paragraphs, flavour, table, count, out):  # noq
 
 
 @lean_kernel
-def _newline_run_copies(data, lines, text, table):  # noqa: ANN001, ANN202
+def _newline_run_copies(data: ByteArray, lines: Spans, text: int, table: Int32Array) -> tuple[int, int, int]:
     """Later copies among ``re.split("\\n+", text)``: the lines that are not empty, and '' at an end that is a line break."""
     first, last = lines.bounds[text], lines.bounds[text + 1]
     mask = table_mask(last - first)
@@ -137,7 +174,7 @@ def _newline_run_copies(data, lines, text, table):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _intern(left, right, grams, key, count, table, mask):  # noqa: ANN001, ANN202, PLR0913
+def _intern(left: int, right: int, grams: int, key: IntArray, count: Int32Array, table: Int32Array, mask: int) -> int:
     """Number of the n-gram (left, right), new ones from ``grams`` on."""
     pair = left << 32 | right
     slot = slot_of(pair, mask)
@@ -154,7 +191,7 @@ def _intern(left, right, grams, key, count, table, mask):  # noqa: ANN001, ANN20
 
 
 @lean_kernel
-def _first_equal_word(data, words, first, row, table, mask):  # noqa: ANN001, ANN202, PLR0913
+def _first_equal_word(data: ByteArray, words: Words, first: int, row: int, table: Int32Array, mask: int) -> int:
     """``_first_equal`` for words, whose hash settles it up to 7 bytes."""
     digest = words.hash[row]
     slot = slot_of(digest, mask)
@@ -170,7 +207,16 @@ def _first_equal_word(data, words, first, row, table, mask):  # noqa: ANN001, AN
 
 
 @lean_kernel
-def number_words(data, words, first, last, word_id, count, table, drop_marks):  # noqa: ANN001, ANN201, PLR0913
+def number_words(
+    data: ByteArray,
+    words: Words,
+    first: int,
+    last: int,
+    word_id: Int32Array,
+    count: Int32Array,
+    table: Int32Array,
+    drop_marks: bool,
+) -> int:
     """Give equal words one number: fills ``word_id`` and ``count``; returns how many words there are of one text.
 
     drop_marks: leave out words without letter or digit. ``word_id[k]`` counts words from 0, ``count`` those numbers.
@@ -193,7 +239,9 @@ def number_words(data, words, first, last, word_id, count, table, drop_marks):  
 
 
 @lean_kernel
-def _next_level(size, words, ids, word_id, counts, key, table):  # noqa: ANN001, ANN202, PLR0913
+def _next_level(
+    size: int, words: Words, ids: Int32Array, word_id: Int32Array, counts: Int32Array, key: IntArray, table: Int32Array,
+) -> int:
     """Turn numbers of (size - 1)-grams into numbers of size-grams, in place; returns how many numbers there are.
 
     An n-gram is unique if either (n - 1)-gram in it is: it is then number -1 and is not looked up. In ordinary text
@@ -216,7 +264,9 @@ def _next_level(size, words, ids, word_id, counts, key, table):  # noqa: ANN001,
 
 
 @lean_kernel
-def _top(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, ANN202, PLR0913
+def _top(
+    size: int, grams: int, ids: Int32Array, chars_before: IntArray, count: Int32Array, flavour: int,
+) -> tuple[int, int]:
     """(code points of the most frequent n-gram without blanks, its count) under a flavour's rule for ties."""
     best, best_chars = 1, chars_before[size] - chars_before[0]
     for position in range(grams):
@@ -230,7 +280,7 @@ def _top(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, ANN20
 
 
 @lean_kernel
-def _repeated(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, ANN202, PLR0913
+def _repeated(size: int, grams: int, ids: Int32Array, chars_before: IntArray, count: Int32Array, flavour: int) -> float:
     """Share of the code points that lie in n-grams seen more than once: covered words (DCLM) or of all n-grams (Dolma)."""
     covered, reached, inside, total = 0, 0, 0, 0
     for position in range(grams):
@@ -248,7 +298,7 @@ def _repeated(size, grams, ids, chars_before, count, flavour):  # noqa: ANN001, 
 
 
 @lean_kernel
-def _pack(data, words, first, last, packed, at):  # noqa: ANN001, ANN202, PLR0913
+def _pack(data: ByteArray, words: Words, first: int, last: int, packed: ByteArray, at: IntArray) -> int:
     """Words joined with nothing, and where in them each begins."""
     used = 0
     for row in range(first, last):
@@ -261,7 +311,15 @@ def _pack(data, words, first, last, packed, at):  # noqa: ANN001, ANN202, PLR091
 
 
 @lean_kernel
-def _share_prefixes(num_words, packed, at, seen, shared, listed, key):  # noqa: ANN001, ANN202, PLR0913
+def _share_prefixes(
+    num_words: int,
+    packed: ByteArray,
+    at: IntArray,
+    seen: ByteArray,
+    shared: Int32Array,
+    listed: Int32Array,
+    key: IntArray,
+) -> None:
     """Fill ``shared``: how many of the packed bytes from each word on may occur at another word, 0, 8, 16 ... _PREFIX.
 
     Each round looks at the next 8 bytes of the words left by the one before. ``seen`` has room for 8 slots a word, which
@@ -291,8 +349,16 @@ def _share_prefixes(num_words, packed, at, seen, shared, listed, key):  # noqa: 
 
 
 @lean_kernel
-def _scan_copies(size, num_words, left, packed, at, scratch, chars_before):  # noqa: ANN001, ANN202, PLR0913
-    """datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words.
+def _scan_copies(
+    size: int,
+    num_words: int,
+    left: int,
+    packed: ByteArray,
+    at: IntArray,
+    scratch: tuple[Int32Array, Int32Array, Int32Array, IntArray],
+    chars_before: IntArray,
+) -> tuple[int, int]:
+    """Datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words.
 
     An n-gram can only be equal to another if as much of its beginning is shared as ``_share_prefixes`` looked at: in
     ordinary text that leaves a fifth of the words for 5-grams and hardly any for 10-grams. ``listed`` holds the ``left``
@@ -333,7 +399,17 @@ def _scan_copies(size, num_words, left, packed, at, scratch, chars_before):  # n
 
 
 @lean_kernel
-def _joined_copies(data, words, first, last, chars_before, chars, scratch, out, text):  # noqa: ANN001, ANN202, PLR0913
+def _joined_copies(
+    data: ByteArray,
+    words: Words,
+    first: int,
+    last: int,
+    chars_before: IntArray,
+    chars: int,
+    scratch: Scratch,
+    out: FloatArray,
+    text: int,
+) -> int:
     """``duplicate_5_gram`` to ``duplicate_10_gram`` of datatrove for one text."""
     table, packed, at, digest, seen, shared, listed = scratch
     num_words = last - first
@@ -350,7 +426,9 @@ def _joined_copies(data, words, first, last, chars_before, chars, scratch, out, 
 
 
 @lean_kernel
-def repeated_ngrams(texts, words, flavour, scratch, numbers, out):  # noqa: ANN001, ANN201, PLR0913
+def repeated_ngrams(
+    texts: TextBuffers, words: Words, flavour: int, scratch: Scratch, numbers: Numbers, out: FloatArray,
+) -> None:
     """Fill rows 4 to 12 of ``out`` (13, N): top 2-, 3-, 4-grams, then repeated 5- to 10-grams; 0 where there is no n-gram.
 
     scratch: (table int32, packed uint8, at int64, digest int64, seen uint8, shared int32,

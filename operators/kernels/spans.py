@@ -51,7 +51,7 @@ class Spans(NamedTuple):
 
 
 @lean_kernel
-def _emit(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+def _emit(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, spans: Spans) -> int:
     """Write the stretch ``data[first:last]`` to a row; returns the next row, or -1 when there is no room."""
     if row >= spans.start.shape[0]:
         return -1
@@ -71,7 +71,7 @@ def _emit(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR091
 
 
 @lean_kernel
-def _next_newline(data, position, last):  # noqa: ANN001, ANN202
+def _next_newline(data: ByteArray, position: int, last: int) -> int:
     """Position of the first line feed from ``position`` on, or ``last``."""
     while position + 8 <= last:
         if has_byte(load_word(data, position), 0x0A0A0A0A0A0A0A0A):
@@ -83,7 +83,7 @@ def _next_newline(data, position, last):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _newline_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+def _newline_spans(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, spans: Spans) -> int:
     """Split at each line feed, blank lines kept."""
     stop = _next_newline(data, first, last)
     while stop < last:
@@ -96,7 +96,7 @@ def _newline_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN20
 
 
 @lean_kernel
-def _next_break(data, flags, position, last):  # noqa: ANN001, ANN202
+def _next_break(data: ByteArray, flags: FlagArray, position: int, last: int) -> tuple[int, int]:
     """(position of the first line break of any kind from ``position`` on, or ``last``; its bytes)."""
     while position < last:
         while position + 8 <= last:
@@ -117,7 +117,7 @@ def _next_break(data, flags, position, last):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _splitlines_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+def _splitlines_spans(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, spans: Spans) -> int:
     """``text.splitlines()``."""
     while first < last:
         stop, size = _next_break(data, flags, first, last)
@@ -129,7 +129,7 @@ def _splitlines_spans(data, flags, first, last, row, spans):  # noqa: ANN001, AN
 
 
 @lean_kernel
-def _paragraph_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+def _paragraph_spans(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, spans: Spans) -> int:
     """The stripped text, split at runs of two line feeds and more."""
     first, last, _ = trim(data, flags, first, last)
     position = _next_newline(data, first, last)
@@ -146,7 +146,7 @@ def _paragraph_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN
 
 
 @lean_kernel
-def sentence_stop(data, flags, first, position, last):  # noqa: ANN001, ANN201
+def sentence_stop(data: ByteArray, flags: FlagArray, first: int, position: int, last: int) -> tuple[int, int]:
     """(end of the sentence whose end marks start at ``position``, or 0 if none ends there; end of the run of marks).
 
     first: where the sentence began. Closing quotes belong to the sentence. Marks of a script with blanks need white
@@ -186,7 +186,7 @@ def sentence_stop(data, flags, first, position, last):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def count_sentences(data, flags, first, last):  # noqa: ANN001, ANN201
+def count_sentences(data: ByteArray, flags: FlagArray, first: int, last: int) -> int:
     """Sentences of ``data[first:last]``, an unfinished last one included."""
     sentences, position, begin = 0, first, -1
     while position < last:
@@ -205,7 +205,7 @@ def count_sentences(data, flags, first, last):  # noqa: ANN001, ANN201
 
 
 @lean_kernel
-def _sentence_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN202, PLR0913
+def _sentence_spans(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, spans: Spans) -> int:
     """The sentences that ``count_sentences`` counts; white space between two belongs to neither."""
     begin, position = -1, first
     while position < last:
@@ -226,7 +226,7 @@ def _sentence_spans(data, flags, first, last, row, spans):  # noqa: ANN001, ANN2
 
 
 @lean_kernel
-def find_spans(texts, flags, what, first_text, spans):  # noqa: ANN001, ANN201
+def find_spans(texts: TextBuffers, flags: FlagArray, what: int, first_text: int, spans: Spans) -> int:
     """Fill ``spans`` from text ``first_text`` on; returns the first text that found no room (N when all are done)."""
     data, offsets = texts.data, texts.offsets
     for text in range(first_text, offsets.shape[0] - 1):

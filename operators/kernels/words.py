@@ -21,7 +21,7 @@ _JOINERS = (0xB7, 0x2010, 0x2011, 0x2026, 0x2027)
 
 def _ascii_classes() -> npt.NDArray[np.uint8]:
     classes = np.zeros((2, 128), np.uint8)
-    for marks, kind in ((b";?!*()[]{}<>@#$%&\"`", _APART), (b",:", _DIGIT_GLUE), (b".", _DOT), (b"-", _DASH), (b"'", _QUOTE)):
+    for marks, kind in ((b';?!*()[]{}<>@#$%&"`', _APART), (b",:", _DIGIT_GLUE), (b".", _DOT), (b"-", _DASH), (b"'", _QUOTE)):
         classes[UNICODE, list(marks)] = kind
     classes[:, [code for code in range(128) if chr(code).isspace()]] = _BLANK
     classes.setflags(write=False)
@@ -50,7 +50,7 @@ class Words(NamedTuple):
 
 
 @lean_kernel
-def _put(data, first, last, chars, union, row, words):  # noqa: ANN001, ANN202, PLR0913
+def _put(data: ByteArray, first: int, last: int, chars: int, union: int, row: int, words: Words) -> int:
     """Write the word ``data[first:last]`` to a row; returns the next row."""
     words.start[row] = first
     words.size[row] = last - first
@@ -61,7 +61,7 @@ def _put(data, first, last, chars, union, row, words):  # noqa: ANN001, ANN202, 
 
 
 @lean_kernel
-def _measured(data, flags, first, last):  # noqa: ANN001, ANN202
+def _measured(data: ByteArray, flags: FlagArray, first: int, last: int) -> tuple[int, int]:
     """(code points, their flags or-ed) of ``data[first:last]``."""
     chars, union, position = 0, np.uint16(0), first
     while position < last:
@@ -73,7 +73,7 @@ def _measured(data, flags, first, last):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _clitic(data, quote, end):  # noqa: ANN001, ANN202
+def _clitic(data: ByteArray, quote: int, end: int) -> int:
     """Bytes of the English clitic that starts with the apostrophe at ``quote``: 's 'm 'd 't 'll 're 've; 0 for none."""
     size = 0
     while quote + 1 + size < end and size < 3 and 97 <= (data[quote + 1 + size] | 32) <= 122:
@@ -90,7 +90,7 @@ def _clitic(data, quote, end):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _clitic_border(data, word, quote, end):  # noqa: ANN001, ANN202
+def _clitic_border(data: ByteArray, word: int, quote: int, end: int) -> tuple[int, int]:
     """(where the clitic with the apostrophe at ``quote`` begins, its end), (0, 0) for none; n't takes its n along."""
     size = _clitic(data, quote, end) if quote > word else 0
     if size == 0:
@@ -101,7 +101,7 @@ def _clitic_border(data, word, quote, end):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _apart_until(data, flags, kind, word, position, end):  # noqa: ANN001, ANN202, C901, PLR0911, PLR0913
+def _apart_until(data: ByteArray, flags: FlagArray, kind: int, word: int, position: int, end: int) -> int:
     """End of the word of its own that the mark at ``position`` is or starts; ``position`` where it joins its neighbours.
 
     word: first byte of what came before without white space.
@@ -125,7 +125,7 @@ def _apart_until(data, flags, kind, word, position, end):  # noqa: ANN001, ANN20
 
 
 @lean_kernel
-def _marks_until(data, flags, position, end):  # noqa: ANN001, ANN202
+def _marks_until(data: ByteArray, flags: FlagArray, position: int, end: int) -> int:
     """End of the combining marks that follow a letter that stands alone."""
     while position < end and data[position] >= 128:
         code, size = code_point(data, position)
@@ -136,7 +136,9 @@ def _marks_until(data, flags, position, end):  # noqa: ANN001, ANN202
 
 
 @lean_kernel
-def _words_of(data, flags, classes, rule, position, end, row, words):  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
+def _words_of(
+    data: ByteArray, flags: FlagArray, classes: ByteArray, rule: int, position: int, end: int, row: int, words: Words,
+) -> int:
     """Words of one text; returns the next row, or -1 when there is no room."""
     room = words.start.shape[0] - 3
     word, chars, union = position, 0, np.uint16(0)
@@ -193,7 +195,9 @@ def _words_of(data, flags, classes, rule, position, end, row, words):  # noqa: A
 
 
 @lean_kernel
-def find_words(texts, flags, classes, rule, first_text, words):  # noqa: ANN001, ANN201, PLR0913
+def find_words(
+    texts: TextBuffers, flags: FlagArray, classes: ByteArray, rule: int, first_text: int, words: Words,
+) -> int:
     """Fill ``words`` from text ``first_text`` on; returns the first text that found no room (N when all are done).
 
     Rows before ``bounds[first_text]`` are left as they are, so that a caller can grow the arrays and go on.

@@ -19,7 +19,12 @@ from pipeline.ownership import check_packages
 from pipeline.storage import Storage
 from pipeline.worker import Assignment, execute
 
-_THREADS = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "NUMBA_NUM_THREADS": "1"}
+_THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "NUMBA_NUM_THREADS": "1",
+}
 
 
 class Worker:
@@ -78,8 +83,14 @@ class RayBackend:
         shutil.rmtree(self._temp, ignore_errors=True)
         cpus = max(workers or 0, os.cpu_count() or 1)
         ray.init(
-            address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=str(self._temp),
-            _node_ip_address="127.0.0.1", object_store_memory=200 * 2**20, log_to_driver=False, configure_logging=False,
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            _temp_dir=str(self._temp),
+            _node_ip_address="127.0.0.1",
+            object_store_memory=200 * 2**20,
+            log_to_driver=False,
+            configure_logging=False,
         )
 
     def free_slots(self) -> int:

@@ -244,7 +244,9 @@ def _read_documents(files: TokenFiles) -> _Documents:
         raise UserError(msg)
     column = table["id"].combine_chunks()
     buffers: list[Any] = column.buffers()
-    ids = np.frombuffer(buffers[1] if len(column) else b"", np.uint8, count=16 * len(column), offset=16 * column.offset).reshape(-1, 16)
+    ids = np.frombuffer(
+        buffers[1] if len(column) else b"", np.uint8, count=16 * len(column), offset=16 * column.offset
+    ).reshape(-1, 16)
     start, num_tokens, num_bytes = (
         table[name].to_numpy().astype(np.int64) for name in ("start", "num_tokens", "num_bytes")
     )

@@ -31,9 +31,7 @@ def export(job: Job, folder: Path) -> tuple[Path, Path]:
     if checkpoint is None:
         msg = f"{checkpoints} holds no complete checkpoint to export"
         raise RunFailedError(msg)
-    model = Transformer(
-        config.shape, job.data.vocab_size, max_length=config.sequence_length, seed=config.seed
-    )
+    model = Transformer(config.shape, job.data.vocab_size, max_length=config.sequence_length, seed=config.seed)
     load_weights(checkpoint, model)
     folder.mkdir(parents=True, exist_ok=True)
     weights, described = folder / "model.safetensors", folder / "config.json"

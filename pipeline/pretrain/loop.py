@@ -104,9 +104,7 @@ class Trainer:
     def _update(self, step: int) -> tuple[float, float]:
         """Loss of the whole batch before the update, in nats per token, and the length of its gradient."""
         config, place, gradients = self.config, self.place, self.gradients
-        windows = batch_windows(
-            step - 1, batch_size=config.batch_size, num_windows=self.num_windows, seed=config.seed
-        )
+        windows = batch_windows(step - 1, batch_size=config.batch_size, num_windows=self.num_windows, seed=config.seed)
         share = config.batch_size // place.world
         tokens = torch.from_numpy(
             self.corpus.windows(windows[place.rank * share : (place.rank + 1) * share], config.sequence_length)

@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import (
+    MICRO_BATCH_TOKENS,
     PRESETS,
     Device,
     Job,
@@ -41,13 +42,17 @@ class Pretrain(ShardWork):
     gang: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     runtime: ClassVar[tuple[str, ...]] = (
-        "workers", "device", "checkpoint_every", "keep_checkpoints", "micro_batch_tokens"
+        "workers",
+        "device",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "micro_batch_tokens",
     )
 
     preset: Preset = "tiny"
     sequence_length: int = Field(default=256, gt=0)
     steps: int = Field(default=200, gt=0)
-    workers: int = Field(default=1, gt=0)
+    workers: int = Field(default=2, gt=0)
     """Ranks, each with one core or one GPU."""
     device: Device = "cpu"
     batch_size: int = Field(default=8, gt=0)
@@ -62,12 +67,19 @@ class Pretrain(ShardWork):
     evaluate_every: int = Field(default=100, gt=0)
     checkpoint_every: int = Field(default=100, gt=0)
     keep_checkpoints: int = Field(default=2, gt=0)
-    micro_batch_tokens: int = Field(default=512, gt=0)
-    """Tokens a worker takes through the model at once."""
+    micro_batch_tokens: int | None = Field(default=None, gt=0)
+    """Tokens a worker takes through the model at once; None: what suits the device."""
     held_out_fraction: float = Field(default=0.05, gt=0, le=0.5)
     """Share of documents, by hash of their id, that are never trained on."""
     seed: int | None = None
     """None: the recipe's."""
+
+    @model_validator(mode="after")
+    def _workers_share(self) -> Self:
+        if self.batch_size % self.workers:
+            msg = f"{self.workers} workers cannot share a batch of {self.batch_size} sequences evenly"
+            raise ValueError(msg)
+        return self
 
     def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
         """One node.
@@ -120,7 +132,7 @@ class Pretrain(ShardWork):
             device=self.device,
             checkpoint_every=self.checkpoint_every,
             keep_checkpoints=self.keep_checkpoints,
-            micro_batch_tokens=self.micro_batch_tokens,
+            micro_batch_tokens=self.micro_batch_tokens or MICRO_BATCH_TOKENS[self.device],
         )
 
     def _config(self) -> TrainConfig:
@@ -182,9 +194,7 @@ def _token_data(shards: Sequence[Shard]) -> TokenData:
         raise UserError(msg)
     return TokenData(
         shards=tuple(
-            TokenFiles(
-                tokens=str(shard.file(".bin").resolve()), documents=str(shard.file(".docs.parquet").resolve())
-            )
+            TokenFiles(tokens=str(shard.file(".bin").resolve()), documents=str(shard.file(".docs.parquet").resolve()))
             for shard in shards
         ),
         **made[0],

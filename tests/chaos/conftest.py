@@ -14,8 +14,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "workflows" / "recipes" / "quickstart.yaml"
 # Fewer steps than the quickstart takes: the subject is exactness, not the loss.
-FEW_STEPS = ["--set", "model.pretrain.steps=60", "--set", "model.pretrain.checkpoint_every=10",
-             "--set", "model.pretrain.evaluate_every=60"]
+FEW_STEPS = [
+    "--set",
+    "model.pretrain.steps=60",
+    "--set",
+    "model.pretrain.checkpoint_every=10",
+    "--set",
+    "model.pretrain.evaluate_every=60",
+]
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,14 @@ def environment() -> dict[str, str]:
 
 def run_to_end(out: Path, more: Sequence[str] = (), recipe: Path = RECIPE, timeout_s: float = 280) -> Done:
     """Run a recipe to its end; fails with what it printed."""
-    done = subprocess.run(command(out, *more, recipe=recipe), env=environment(), capture_output=True, text=True,
-                          timeout=timeout_s, check=False)
+    done = subprocess.run(
+        command(out, *more, recipe=recipe),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return Done(out, done.stdout)
 

@@ -46,7 +46,9 @@ def points(out: Path, number: int) -> list[tuple[str, Callable[[], bool]]]:
         kind = rng.choice(["commit", "commit", "published", "scratch"])
         count = commits_at(rng, step)
         if kind == "published":
-            moments.append((f"published a file of {step}", lambda s=step: published_without_commit(out, s) or commits(out, s) > 0))
+            moments.append(
+                (f"published a file of {step}", lambda s=step: published_without_commit(out, s) or commits(out, s) > 0)
+            )
         elif kind == "scratch":
             delay = rng.uniform(0.05, 0.4)
             moments.append((f"inside {step}", lambda s=step, n=count - 1, d=delay: started(out, s, n, d)))
@@ -81,7 +83,9 @@ def kill_when(process: subprocess.Popen, condition: Callable[[], bool]) -> bool:
 
 def start(out: Path) -> subprocess.Popen:
     """The command, as a user types it."""
-    return subprocess.Popen(command(out, *FEW_STEPS), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command(out, *FEW_STEPS), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def family(process: subprocess.Popen) -> list[psutil.Process]:
@@ -132,7 +136,9 @@ def test_killed_at_many_points_and_during_training(
     with_the_same_classifier(undisturbed, out)
     killed = []
     moments = points(out, request.config.getoption("--chaos-seeds"))
-    moments.append(("training", lambda: any(len(m.read_text().splitlines()) > 25 for m in out.glob("model-*/metrics.jsonl"))))
+    moments.append(
+        ("training", lambda: any(len(m.read_text().splitlines()) > 25 for m in out.glob("model-*/metrics.jsonl")))
+    )
     for name, condition in moments:
         process = start(out)
         children: list[psutil.Process] = []

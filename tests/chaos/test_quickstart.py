@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def test_every_shard_balances(done: Run) -> None:
 
 def test_steps_hand_over_what_they_kept(done: Run) -> None:
     chain = ["crawl", "pages", "clean", "unique", "tokens"]
-    for before, after in zip(chain, chain[1:], strict=False):
+    for before, after in itertools.pairwise(chain):
         assert done[before].ledger.kept.docs == done[after].ledger.into.docs, (before, after)
     assert done["tokens"].ledger.kept.docs == sum(table.num_rows for table in done["unique"].documents())
 
@@ -53,7 +54,11 @@ def test_every_operator_has_something_to_do(done: Run) -> None:
 
 
 def test_thirty_chinese_pages_reach_the_token_shards(done: Run) -> None:
-    languages = [x for shard in done["tokens"].shards() for x in pq.read_table(shard.file(".docs.parquet"))["language"].to_pylist()]
+    languages = [
+        x
+        for shard in done["tokens"].shards()
+        for x in pq.read_table(shard.file(".docs.parquet"))["language"].to_pylist()
+    ]
     assert languages.count("zh") >= 30
     assert languages.count("en") >= 100
 
@@ -74,7 +79,7 @@ def test_bits_per_byte_are_below_the_unigram_models(undisturbed: Done) -> None:
 
 def test_the_report_is_one_page_that_needs_nothing_else(undisturbed: Done) -> None:
     page = (undisturbed.out / "report.html").read_text(encoding="utf-8")
-    for address in ('src="http', "src='http", '<link', "@import"):
+    for address in ('src="http', "src='http", "<link", "@import"):
         assert address not in page
     assert "quality_classifier" in page
 

@@ -46,8 +46,18 @@ TEXTS = st.lists(
     st.one_of(
         st.text(ALPHABET, max_size=120),
         st.sampled_from(
-            ["", " ", "\n", "\u0301", "\x00", "<p>a</p>", "mail a.b@example.org now", "ip 8.8.8.8 and ::1",
-             "the cat and the dog have to be with that of the house. " * 4, "中文网页的内容在这里。" * 12]
+            [
+                "",
+                " ",
+                "\n",
+                "\u0301",
+                "\x00",
+                "<p>a</p>",
+                "mail a.b@example.org now",
+                "ip 8.8.8.8 and ::1",
+                "the cat and the dog have to be with that of the house. " * 4,
+                "中文网页的内容在这里。" * 12,
+            ]
         ),
     ),
     max_size=6,

@@ -6,9 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.readers.read import Read
-
 from pipeline.operator import Map
+from pipeline.readers.read import Read
 from pipeline.session import Settings, run
 from pipeline.workflow import Expect, Step, Workflow
 from pipeline.works import Apply, ReadWork
@@ -25,15 +24,21 @@ def write_inputs(folder: Path, shards: int = 3, rows: int = 20) -> None:
         (folder / f"in-{shard}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def workflow(folder: Path, *, max_chars: int = 40, expect: Expect | None = None, last: tuple[Map, ...] = (Upper(),)) -> Workflow:
+def workflow(
+    folder: Path, *, max_chars: int = 40, expect: Expect | None = None, last: tuple[Map, ...] = (Upper(),)
+) -> Workflow:
     """Read, filter, map."""
     return Workflow(
         name="small",
         base_dir=str(folder),
         steps=(
             Step(name="crawl", verb=ReadWork(read=Read(format="jsonl", paths=("in-*.jsonl",), source="small"))),
-            Step(name="long", source="crawl", verb=Apply(operators=(Length(max_chars=max_chars), Vowels())),
-                 expect=expect or Expect()),
+            Step(
+                name="long",
+                source="crawl",
+                verb=Apply(operators=(Length(max_chars=max_chars), Vowels())),
+                expect=expect or Expect(),
+            ),
             Step(name="upper", source="long", verb=Apply(operators=last)),
         ),
     )

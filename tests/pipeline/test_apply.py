@@ -30,8 +30,12 @@ def fates(outcome) -> dict[str, str]:
 def test_first_broken_bound_in_recipe_order_is_the_reason() -> None:
     outcome = apply([Length(min_chars=3, max_chars=5), Vowels()], docs("xy", "aeiouaeiou", "xyz", "aei", "12345", ""))
     assert fates(outcome) == {
-        "d0": "length:short", "d1": "length:long", "d2": "vowels:consonants", "d3": "kept",
-        "d4": "vowels:undefined", "d5": "length:short",
+        "d0": "length:short",
+        "d1": "length:long",
+        "d2": "vowels:consonants",
+        "d3": "kept",
+        "d4": "vowels:undefined",
+        "d5": "length:short",
     }
 
 
@@ -62,8 +66,12 @@ def test_nan_is_undefined_not_inside() -> None:
 def test_an_exception_costs_one_document() -> None:
     outcome = apply([Length(), Upper()], docs("abc", "a boom", "defg", "crash", "gone", "xyz"))
     assert fates(outcome) == {
-        "d0": "kept", "d1": "length!ValueError: boom", "d2": "kept", "d3": "upper!ValueError: crash",
-        "d4": "upper:nothing_left", "d5": "kept",
+        "d0": "kept",
+        "d1": "length!ValueError: boom",
+        "d2": "kept",
+        "d3": "upper!ValueError: crash",
+        "d4": "upper:nothing_left",
+        "d5": "kept",
     }
     assert outcome.kept["text"].to_pylist() == ["ABC", "DEFG", "XYZ"]
     assert outcome.kept["upper.chars"].to_pylist() == [3, 4, 3]
@@ -133,7 +141,9 @@ def test_a_map_that_loses_rows_fails_the_run() -> None:
 def test_two_operators_of_one_name_are_refused() -> None:
     with pytest.raises(UserError, match="length stand twice"):
         Chain((Length(), Length()))
-    assert apply([Length(), Length(as_="again", max_chars=3)], docs("abcd")).dropped["operator"].to_pylist() == ["again"]
+    assert apply([Length(), Length(as_="again", max_chars=3)], docs("abcd")).dropped["operator"].to_pylist() == [
+        "again"
+    ]
 
 
 def test_empty_tables_keep_their_columns() -> None:

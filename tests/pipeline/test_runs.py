@@ -61,7 +61,9 @@ def test_an_added_file_runs_only_its_shard(inputs: Path, tmp_path: Path, monkeyp
     assert "AN ADDED TEXT" in texts(done, "upper")
 
 
-def test_a_changed_parameter_runs_only_what_hangs_on_it(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_parameter_runs_only_what_hangs_on_it(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go(workflow(inputs), tmp_path / "run")
     ran = count_executions(monkeypatch)
     go(workflow(inputs, last=(HideDigits(),)), tmp_path / "run")
@@ -165,7 +167,9 @@ def test_a_lease_on_an_object_store_expires(monkeypatch: pytest.MonkeyPatch) -> 
     assert storage.list("lease") == []
 
 
-def test_a_stop_file_stops_between_shards_and_the_run_goes_on(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_file_stops_between_shards_and_the_run_goes_on(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list = []
 
     def execute_then_ask(assignment, storage):
@@ -185,7 +189,9 @@ def test_a_stop_file_stops_between_shards_and_the_run_goes_on(inputs: Path, tmp_
     assert len(texts(go(workflow(inputs), tmp_path / "run"), "upper")) == 36
 
 
-def test_a_full_disk_leaves_no_half_visible_shard(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_half_visible_shard(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go(workflow(inputs), tmp_path / "whole")
     real = Storage.write_file
     calls = 0
@@ -212,7 +218,10 @@ def test_a_full_disk_leaves_no_half_visible_shard(inputs: Path, tmp_path: Path, 
 def test_a_disk_that_is_really_full(inputs: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], check=False).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], check=False).returncode
+    ):
         pytest.skip("needs the right to mount a small tmpfs")
     try:
         with pytest.raises((RunFailedError, OSError), match=r"No space left|ENOSPC|space"):
@@ -270,7 +279,9 @@ go(workflow(Path({inputs!r})), Path({out!r}))
 """
 
 
-def test_of_two_attempts_one_counts_and_both_report_it(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_attempts_one_counts_and_both_report_it(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = Storage(tmp_path / "run")
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / "b").write_bytes(b"other")

@@ -86,8 +86,12 @@ steps:
     message = mistakes(tmp_path, text)
     path = tmp_path / "recipe.yaml"
     for line, name, nearest in [
-        (2, "'step'", "'steps'"), (5, "'pahts'", "'paths'"), (7, "'form'", "'from'"), (9, "'gopher_qualty'", "'gopher_quality'"),
-        (10, "'min_word'", "'min_words'"), (13, "'claen'", "'clean'"),
+        (2, "'step'", "'steps'"),
+        (5, "'pahts'", "'paths'"),
+        (7, "'form'", "'from'"),
+        (9, "'gopher_qualty'", "'gopher_quality'"),
+        (10, "'min_word'", "'min_words'"),
+        (13, "'claen'", "'clean'"),
     ]:
         assert re.search(rf"{re.escape(str(path))}:{line}: .*{name}.*{nearest}", message), (line, message)
     assert re.search(r":11: .*min_words.*integer.*'many'", message)
@@ -99,19 +103,36 @@ steps:
         ("", r":1: a recipe is a mapping"),
         ("steps: [", r":1: not YAML"),
         ("steps:\n  a: {}\n  a: {}\n", r":3: 'a' stands twice, first on line 2"),
-        ("steps:\n  a:\n    from: b\n    dedup: {}\n  b:\n    from: a\n    dedup: {}\n", r"cycle: (a -> b -> a|b -> a -> b)"),
+        (
+            "steps:\n  a:\n    from: b\n    dedup: {}\n  b:\n    from: a\n    dedup: {}\n",
+            r"cycle: (a -> b -> a|b -> a -> b)",
+        ),
         ("steps:\n  a:\n    from: a\n    dedup: {}\n", r"cycle: a -> a"),
-        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n    dedup: {}\n", r":2: step 'a' needs exactly one verb, has read, dedup"),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n    dedup: {}\n",
+            r":2: step 'a' needs exactly one verb, has read, dedup",
+        ),
         ("steps:\n  a:\n    dedup: {}\n", r":2: step 'a' needs `from`"),
-        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  t:\n    from: a\n    tokenize: {tokenizer: {step: a}}\n",
-         r":4: .*must be a step that trains"),
-        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  t:\n    from: a\n    tokenize: {tokenizer: {file: no.json}}\n",
-         r":6: no file at .*no\.json"),
-        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: []\n", r":6: apply: needs a list"),
-        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [{use: 'nowhere.at:All'}]\n",
-         r"cannot import 'nowhere.at:All'"),
-        ("steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [scrub_pii, scrub_pii]\n",
-         r"'scrub_pii' stands twice"),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  t:\n    from: a\n    tokenize: {tokenizer: {step: a}}\n",
+            r":4: .*must be a step that trains",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  t:\n    from: a\n    tokenize: {tokenizer: {file: no.json}}\n",
+            r":6: no file at .*no\.json",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: []\n",
+            r":6: apply: needs a list",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [{use: 'nowhere.at:All'}]\n",
+            r"cannot import 'nowhere.at:All'",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [scrub_pii, scrub_pii]\n",
+            r"'scrub_pii' stands twice",
+        ),
         ("steps: {A B: {read: {format: warc, paths: [x]}}}\n", r"match pattern"),
     ],
 )
@@ -128,8 +149,16 @@ def test_a_missing_recipe_and_one_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_overrides(tmp_path: Path) -> None:
-    flow = load(write(tmp_path, GOOD), ("clean.gopher_quality.min_words=80", "unique.dedup.minhash.threshold=0.8",
-                                        "clean.strict.max_words=9", "clean.scrub_pii.types=[email]", "seed=3"))
+    flow = load(
+        write(tmp_path, GOOD),
+        (
+            "clean.gopher_quality.min_words=80",
+            "unique.dedup.minhash.threshold=0.8",
+            "clean.strict.max_words=9",
+            "clean.scrub_pii.types=[email]",
+            "seed=3",
+        ),
+    )
     assert flow["clean"].verb.operators[1].min_words == 80
     assert flow["clean"].verb.operators[2].max_words == 9
     assert flow["clean"].verb.operators[3].types == ("email",)
@@ -141,8 +170,10 @@ def test_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("clean.gopher_quality=3", "names no parameter"), ("nonsense", "write STEP.OPERATOR.PARAM=VALUE"),
-        ("clan.x.y=1", "no step 'clan'; there are: crawl, clean, unique"), ("clean.nope.x=1", "has no 'nope'"),
+        ("clean.gopher_quality=3", "names no parameter"),
+        ("nonsense", "write STEP.OPERATOR.PARAM=VALUE"),
+        ("clan.x.y=1", "no step 'clan'; there are: crawl, clean, unique"),
+        ("clean.nope.x=1", "has no 'nope'"),
         ("clean.gopher_quality.min_word=1", "did you mean 'min_words'"),
     ],
 )
@@ -152,8 +183,21 @@ def test_wrong_overrides(tmp_path: Path, override: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 0.001), ("no", "no"), ("true", True), ("017", "017"), ("1_000", 1000), ("'5'", "5"), ("null", None),
-     ("[a, 1]", ["a", 1]), ("0.5", 0.5), ("-3", -3), ("1:30", "1:30"), (".inf", float("inf")), ("1.e3", 1000.0)],
+    [
+        ("1e-3", 0.001),
+        ("no", "no"),
+        ("true", True),
+        ("017", "017"),
+        ("1_000", 1000),
+        ("'5'", "5"),
+        ("null", None),
+        ("[a, 1]", ["a", 1]),
+        ("0.5", 0.5),
+        ("-3", -3),
+        ("1:30", "1:30"),
+        (".inf", float("inf")),
+        ("1.e3", 1000.0),
+    ],
 )
 def test_scalars(text: str, value: object) -> None:
     assert scalar(text) == value

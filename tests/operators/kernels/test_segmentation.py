@@ -18,8 +18,7 @@ from tests.operators.texts import ONE_MEGABYTE, TEXTS, table
 JOINERS = "·‐‑…‧"
 CLOSERS = ")]}>\"'»’”」』》〉】）"
 ABBREVIATIONS = set(
-    "mr mrs ms dr st vs inc ltd co corp jr sr no gen rep sen gov capt lt col sgt rev hon prof mt ft pp cf al fig vol etc jan feb aug sep sept oct nov dec "
-    "ave bros dept est".split()
+    ["mr", "mrs", "ms", "dr", "st", "vs", "inc", "ltd", "co", "corp", "jr", "sr", "no", "gen", "rep", "sen", "gov", "capt", "lt", "col", "sgt", "rev", "hon", "prof", "mt", "ft", "pp", "cf", "al", "fig", "vol", "etc", "jan", "feb", "aug", "sep", "sept", "oct", "nov", "dec", "ave", "bros", "dept", "est"]
 )
 
 

@@ -62,7 +62,7 @@ def test_one_task_needs_every_shard() -> None:
     assert (plan.index, dict(plan.needs)) == (0, {"documents": None})
 
 
-@pytest.mark.parametrize("wrong", [{"preset": "small"}, {"steps": 0}, {"sequence_lenght": 5}, {"learning_rate": -1.0}])
+@pytest.mark.parametrize("wrong", [{"preset": "small"}, {"steps": 0}, {"sequence_lenght": 5}, {"learning_rate": -1.0}, {"workers": 3}])
 def test_mistakes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Pretrain(**wrong)
@@ -73,7 +73,7 @@ def test_a_run_commits_the_model_its_curve_and_a_summary(tmp_path: Path, monkeyp
     monkeypatch.setattr("pipeline.pretrain.work.PRESETS", {"tiny": tiny})
     task = Task("model", 0, {"documents": committed(tmp_path, (30, 20))}, tmp_path / "scratch", tmp_path / "home")
     task.scratch.mkdir()
-    work = Pretrain(sequence_length=16, steps=12, batch_size=4, evaluate_every=6, seed=2)
+    work = Pretrain(workers=1, sequence_length=16, steps=12, batch_size=4, evaluate_every=6, seed=2)
     result = work.run(task)
     assert [output.suffix for output in result.outputs] == [".safetensors", ".config.json", ".metrics.jsonl", ".json"]
     assert all(output.path.parent == task.scratch for output in result.outputs)

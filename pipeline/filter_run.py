@@ -1,0 +1,155 @@
+"""Filters in a run: each measures the same rows, the first broken bound decides a row's fate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.bisect import Failure, survive
+from pipeline.chain import BoolArray, Rejection, Rows, applies, count_by_language, quarantine
+from pipeline.documents import text_bytes
+from pipeline.ledger import Flow
+from pipeline.operator import Bound, Filter
+from pipeline.rejects import Verdict, dropped_rows, languages
+
+
+def run_filters(filters: Sequence[Filter], rows: Rows, rejection: Rejection) -> None:
+    """Measure every row with every filter of the run, then move aside what breaks a bound."""
+    state = _FilterRun(rows.docs)
+    for operator in filters:
+        state.take(operator)
+    docs, sizes = state.docs, text_bytes(state.docs).to_numpy()
+    names = np.asarray(languages(docs).to_pylist(), dtype=object)
+    for flow, into, out in state.flows:
+        flow.into, flow.out = count_by_language(names, sizes, into), count_by_language(names, sizes, out)
+        rows.flows.append(flow)
+    if state.fates:
+        gone = np.array(sorted(state.fates), np.int64)
+        verdicts = [state.fates[int(row)] for row in gone]
+        rows.dropped.append(
+            dropped_rows(
+                docs.take(pa.array(gone, pa.int64())), verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers
+            )
+        )
+    for operator in filters:
+        quarantine(rows, docs, operator, state.failed.get(operator.name, []), rejection)
+    rows.docs = docs if state.alive.all() else docs.filter(pa.array(state.alive)).combine_chunks()
+
+
+class _FilterRun:
+    """Filters over the same rows: measures are appended to ``docs``, the first broken bound decides a row's fate."""
+
+    def __init__(self, docs: pa.Table) -> None:
+        self.docs = docs
+        self.alive = np.ones(docs.num_rows, np.bool_)
+        self.fates: dict[int, Verdict] = {}
+        self.failed: dict[str, list[tuple[int, str]]] = {}
+        self.flows: list[tuple[Flow, BoolArray, BoolArray]] = []
+        self._subsets: dict[bytes, pa.Table] = {}
+
+    def take(self, operator: Filter) -> None:
+        """Measure with one filter and judge the rows that are still alive."""
+        started, into = time.process_time(), self.alive.copy()
+        mask = applies(operator, self.docs)
+        if operator.costly:
+            mask = into if mask is None else mask & into
+        values, failures = _measured(operator, self.docs, mask, self._subsets)
+        for name, array in values.items():
+            self.docs = set_column(self.docs, operator.column(name), array)
+        if operator.only:
+            applied = np.ones(self.docs.num_rows, np.bool_) if mask is None else mask
+            self.docs = set_column(self.docs, operator.column("applied"), pa.array(applied))
+        lost = [(failure.row, failure.error) for failure in failures if into[failure.row]]
+        self.failed[operator.name] = lost
+        self.alive[[row for row, _ in lost]] = False
+        self._judge(operator, values, mask)
+        flow = Flow(operator.name, seconds=time.process_time() - started)
+        self.flows.append((flow, into, self.alive.copy()))
+
+    def _judge(self, operator: Filter, values: Mapping[str, pa.Array], mask: BoolArray | None) -> None:
+        candidates = self.alive if mask is None else self.alive & mask
+        for bound in operator.bounds:
+            broken = candidates & self.alive & _broken(bound, values[bound.measure])
+            for row in np.flatnonzero(broken):
+                self.fates[int(row)] = _verdict(operator, bound, values[bound.measure][int(row)])
+            self.alive &= ~broken
+
+
+def set_column(docs: pa.Table, name: str, array: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Append a column, or replace the one of that name."""
+    if name in docs.column_names:
+        return docs.set_column(docs.column_names.index(name), name, array)
+    return docs.append_column(name, array)
+
+
+def _measured(
+    operator: Filter, docs: pa.Table, mask: BoolArray | None, subsets: dict[bytes, pa.Table]
+) -> tuple[Mapping[str, pa.Array], list[Failure]]:
+    """Measures as long as ``docs``; null for rows outside the mask and for rows that failed."""
+    if mask is None:
+        subset, chosen = docs, np.arange(docs.num_rows)
+    else:
+        # Filters with the same `only` share one subset, and so one segmentation of its texts.
+        key = mask.tobytes()
+        cached = subsets.get(key)
+        subset = (
+            docs.filter(pa.array(mask)).combine_chunks() if cached is None else _with_new_columns(cached, docs, mask)
+        )
+        subsets[key] = subset
+        chosen = np.flatnonzero(mask)
+    parts, failures = survive(operator.measure, subset)
+    failures = [Failure(int(chosen[failure.row]), failure.error) for failure in failures]
+    if len(parts) == 1 and not failures and mask is None:
+        return parts[0][1], failures
+    template = parts[0][1] if parts else operator.measure(docs.slice(0, 0))
+    good = np.setdiff1d(chosen, [failure.row for failure in failures])
+    back = np.full(docs.num_rows, -1, np.int64)
+    back[good] = np.arange(len(good))
+    index = pa.array(back, pa.int64(), mask=back < 0)
+    scattered = {}
+    for name, first in template.items():
+        whole = pa.chunked_array([part[name] for _, part in parts], type=first.type).combine_chunks()
+        scattered[name] = whole.take(index)
+    return scattered, failures
+
+
+def _with_new_columns(subset: pa.Table, docs: pa.Table, mask: BoolArray) -> pa.Table:
+    for name in docs.column_names:
+        if name not in subset.column_names:
+            subset = subset.append_column(name, docs[name].filter(pa.array(mask)).combine_chunks())
+    return subset
+
+
+def _broken(bound: Bound, values: pa.Array) -> BoolArray:
+    """Rows outside the bound; a null is outside every bound."""
+    if bound.among is not None:
+        inside = pc.is_in(values.cast(pa.string()), pa.array(bound.among, pa.string()))
+    else:
+        inside = pa.array(np.ones(len(values), np.bool_))
+        low, high = (pc.greater, pc.less) if bound.exclusive else (pc.greater_equal, pc.less_equal)
+        if bound.min is not None:
+            inside = pc.and_(inside, low(values, bound.min))
+        if bound.max is not None:
+            inside = pc.and_(inside, high(values, bound.max))
+    known = pc.and_(pc.fill_null(inside, False), pc.is_valid(values))
+    if pa.types.is_floating(values.type):
+        known = pc.and_(known, pc.fill_null(pc.invert(pc.is_nan(values)), False))
+    return ~known.to_numpy(zero_copy_only=False)
+
+
+def _verdict(operator: Filter, bound: Bound, value: pa.Scalar) -> Verdict:
+    number = value.as_py()
+    undefined = number is None or number != number  # noqa: PLR0124  # NaN is the number that differs from itself
+    parts = [f"> {bound.min}" if bound.exclusive else f">= {bound.min}"] if bound.min is not None else []
+    if bound.max is not None:
+        parts.append(f"< {bound.max}" if bound.exclusive else f"<= {bound.max}")
+    if bound.among is not None:
+        parts.append(f"in {', '.join(bound.among)}")
+    threshold = f"{bound.measure} {' and '.join(parts)}"
+    return Verdict(
+        operator.name, "undefined" if undefined else bound.reason, None if undefined else str(number), threshold
+    )
