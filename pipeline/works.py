@@ -56,12 +56,14 @@ class ReadSink(Sink):
         ledger.kept.add(docs.num_rows, size)
         ledger.into.add(docs.num_rows, size)
         _count_groups(ledger, docs)
-        for operator, reason, gone in _rows(batch.dropped, "operator", "reason", "bytes"):
+        for source, operator, reason, gone in _rows(batch.dropped, "source", "operator", "reason", "bytes"):
             ledger.dropped.setdefault(f"{operator}:{reason}", Count()).add(1, gone)
             ledger.into.add(1, gone)
-        for operator, gone in _rows(batch.quarantined, "operator", "bytes"):
+            ledger.group_into.setdefault(f"{source}|und", Count()).add(1, gone)
+        for source, operator, gone in _rows(batch.quarantined, "source", "operator", "bytes"):
             ledger.quarantined.setdefault(operator, Count()).add(1, gone)
             ledger.into.add(1, gone)
+            ledger.group_into.setdefault(f"{source}|und", Count()).add(1, gone)
         self._rejects.add(batch.dropped, batch.quarantined)
         return docs
 

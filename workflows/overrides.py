@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.operator import snake_case
 from workflows.yaml_marks import Marked, scalar
 
 
@@ -40,20 +41,20 @@ def _target(data: Any, parts: Sequence[str], text: str) -> dict[str, Any]:
         body[word] = dict(body[word] or {})
         return body[word]
     items = body.get("apply") if isinstance(body.get("apply"), list) else []
-    names = []
+    names: list[str] = []
     for number, item in enumerate(items):
         entry = {item: {}} if isinstance(item, str) else item
         if not isinstance(entry, dict):
             continue
         if "use" in entry:
-            names.append(entry.get("as", entry["use"]))
+            names.append(str(entry.get("as") or snake_case(str(entry["use"]).rpartition(":")[2])))
             if names[-1] == word:
                 return entry
             continue
         key = next(iter(entry))
         entry[key] = dict(entry[key] or {})
         items[number] = entry
-        names.append(entry[key].get("as", key))
+        names.append(str(entry[key].get("as") or key))
         if names[-1] == word:
             return entry[key]
     msg = f"--set {text!r}: step {parts[0]!r} has no {word!r}; it has: {', '.join([*names, *(k for k in body if k != 'apply')])}"

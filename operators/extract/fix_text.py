@@ -6,6 +6,7 @@ import re
 import unicodedata
 from functools import cache
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,9 @@ _LONG_RUN = 30
 
 
 class FixText(Map):
-    """Brings a text into the form that is stored: NFC, ``\\n`` as line break, no control characters, no trailing blanks.
+    r"""Brings a text into the form that is stored: NFC, ``\n`` as line break, no control characters, no trailing blanks.
 
-    CRLF and CR become ``\\n``, as do vertical tab, form feed, NEL and U+001C to U+001E, which would glue two lines
+    CRLF and CR become ``\n``, as do vertical tab, form feed, NEL and U+001C to U+001E, which would glue two lines
     together if they went; U+001F becomes a blank. Other control characters (C0, DEL, C1), U+FEFF, U+FFFE and U+FFFF go.
     Blanks, tabs, U+00A0 and U+3000 at the end of a line go and stay elsewhere; U+200C and U+200D stay. NFC as of the
     shipped Unicode version: code points it does not know are left as they are under every Python. HTML entities and
@@ -44,7 +45,7 @@ class FixText(Map):
         text = cleaned.text
         rows = np.flatnonzero(cleaned.composable)
         if rows.size:
-            changed = text.take(pa.array(rows)).to_pylist()
+            changed: list[Any] = text.take(pa.array(rows)).to_pylist()
             fixed = [_nfc(one, bool(cleaned.unassigned[row])) for one, row in zip(changed, rows, strict=True)]
             mask = pa.array(cleaned.composable)
             text = pc.replace_with_mask(text, mask, pa.array(fixed, pa.large_string()))
@@ -67,7 +68,10 @@ def _nfc(text: str, unassigned: bool) -> str:
         return unicodedata.normalize("NFC", _sorted_marks(text))
     flags = unicode_flags()
     pieces = ("".join(piece) for _, piece in groupby(text, lambda char: bool(flags[ord(char)] & UNASSIGNED)))
-    return "".join(unicodedata.normalize("NFC", _sorted_marks(piece)) if not flags[ord(piece[0])] & UNASSIGNED else piece for piece in pieces)
+    return "".join(
+        unicodedata.normalize("NFC", _sorted_marks(piece)) if not flags[ord(piece[0])] & UNASSIGNED else piece
+        for piece in pieces
+    )
 
 
 def _sorted_marks(text: str) -> str:

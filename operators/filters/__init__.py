@@ -1,0 +1,1 @@
+"""Rules by which a text is kept or dropped, or loses lines."""

@@ -61,7 +61,11 @@ class GopherQuality(Filter):
             ("alpha_word_fraction", "gopher_below_alpha_threshold", self.min_alpha_word_fraction, None),
             ("num_stop_words", "gopher_enough_stop_words", self.min_stop_words, None),
         )
-        return tuple(Bound(measure=measure, reason=reason, min=low, max=high) for measure, reason, low, high in rules if (low, high) != (None, None))
+        return tuple(
+            Bound(measure=measure, reason=reason, min=low, max=high)
+            for measure, reason, low, high in rules
+            if (low, high) != (None, None)
+        )
 
     def prepare(self) -> None:
         """Compile or load the kernels."""

@@ -9,12 +9,13 @@ import pyarrow as pa
 
 from operators.filters.measures import nullable
 from operators.kernels import repetition as kernels
+from operators.kernels.repeated_lines import DATATROVE, DCLM, DOLMA
 from operators.kernels.segmentation import WordRule, segments
 from pipeline.operator import Bound, Filter
 
 Flavour = Literal["datatrove", "dclm", "dolma"]
 
-_FLAVOURS = {"datatrove": kernels.DATATROVE, "dclm": kernels.DCLM, "dolma": kernels.DOLMA}
+_FLAVOURS = {"datatrove": DATATROVE, "dclm": DCLM, "dolma": DOLMA}
 _WORDS: dict[Flavour, WordRule] = {"datatrove": "unicode", "dclm": "unicode", "dolma": "split"}
 _ORDER: dict[Flavour, tuple[int, ...]] = {"datatrove": (0, 1, 2, 3), "dclm": (2, 0, 3, 1), "dolma": (2, 3)}
 _REASONS = ("dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac")
@@ -62,12 +63,19 @@ class GopherRepetition(Filter):
     @property
     def bounds(self) -> tuple[Bound, ...]:
         """Upper limits, inclusive, in the order of the reference; a limit of None is left out."""
-        pieces = ("duplicate_paragraph_fraction", "duplicate_paragraph_chars", "duplicate_line_fraction", "duplicate_line_chars")
+        pieces = (
+            "duplicate_paragraph_fraction",
+            "duplicate_paragraph_chars",
+            "duplicate_line_fraction",
+            "duplicate_line_chars",
+        )
         rules = [(pieces[k], _REASONS[k]) for k in _ORDER[self.flavour]]
         rules += [(f"top_{n}_gram", f"top_{n}_gram") for n in kernels.TOP_SIZES]
         rules += [(f"duplicate_{n}_gram", f"duplicated_{n}_n_grams") for n in kernels.DUPLICATE_SIZES]
         limits = [(measure, reason, getattr(self, f"max_{measure}")) for measure, reason in rules]
-        return tuple(Bound(measure=measure, reason=reason, max=limit) for measure, reason, limit in limits if limit is not None)
+        return tuple(
+            Bound(measure=measure, reason=reason, max=limit) for measure, reason, limit in limits if limit is not None
+        )
 
     def prepare(self) -> None:
         """Compile or load the kernels."""

@@ -10,6 +10,11 @@ import pyarrow as pa
 
 ByteArray = npt.NDArray[np.uint8]
 OffsetArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
+Int32Array = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float64]
+FlagArray = npt.NDArray[np.uint16]
+"""Unicode flags, one entry a code point."""
 
 
 class TextBuffers(NamedTuple):
@@ -34,12 +39,19 @@ def text_buffers(column: pa.Array | pa.ChunkedArray) -> TextBuffers:
         raise TypeError(msg)
     _, offsets, data = array.buffers()
     length = len(array)
-    flat = np.frombuffer(b"" if data is None else data, np.uint8)
+    flat = np.frombuffer(memoryview(b"" if data is None else data), np.uint8)
     if offsets is None or length == 0:
         starts = np.zeros(length + 1, np.int64)
     else:
-        starts = np.frombuffer(offsets, np.int64, count=length + 1, offset=array.offset * 8)
+        starts = np.frombuffer(memoryview(offsets), np.int64, count=length + 1, offset=array.offset * 8)
     valid = np.ones(length, np.bool_) if array.null_count == 0 else array.is_valid().to_numpy(zero_copy_only=False)
     for view in (flat, starts, valid):  # one type for the kernels, whatever the column was made of
         view.setflags(write=False)
     return TextBuffers(flat, starts, valid)
+
+
+def large_strings(data: ByteArray, offsets: OffsetArray, valid: npt.NDArray[np.bool_]) -> pa.Array:
+    """A large_string column over what a kernel wrote: the opposite of ``text_buffers``; nothing but ``valid`` is copied."""
+    bitmap = np.packbits(valid, bitorder="little")
+    buffers = [pa.py_buffer(memoryview(one)) for one in (offsets, data, bitmap)]
+    return pa.LargeStringArray.from_buffers(len(valid), buffers[0], buffers[1], buffers[2])

@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from operators.kernels.buffers import ByteArray, FlagArray
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import SPACE
 
@@ -16,10 +17,7 @@ _ONES = 0x0101010101010101
 _LOW_BITS = 0x7F7F7F7F7F7F7F7F
 
 
-@intrinsic
-def load_word(_context: Any, data: Any, position: Any) -> Any:  # noqa: ARG001
-    """Eight bytes of a uint8 array from a position on, lowest first, as int64; the caller sees to it that they are there."""
-
+def _load_word(_context: Any, data: Any, position: Any) -> Any:  # noqa: ARG001
     def load(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         address = builder.gep(array.data, [args[1]])
@@ -28,10 +26,7 @@ def load_word(_context: Any, data: Any, position: Any) -> Any:  # noqa: ARG001
     return types.int64(data, types.int64), load
 
 
-@intrinsic
-def store_word(_context: Any, data: Any, position: Any, word: Any) -> Any:  # noqa: ARG001
-    """Write int64 ``word`` over eight bytes of a uint8 array from a position on, lowest first."""
-
+def _store_word(_context: Any, data: Any, position: Any, word: Any) -> Any:  # noqa: ARG001
     def store(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         address = builder.gep(array.data, [args[1]])
@@ -39,6 +34,13 @@ def store_word(_context: Any, data: Any, position: Any, word: Any) -> Any:  # no
         return context.get_dummy_value()
 
     return types.none(data, types.int64, types.int64), store
+
+
+load_word: Any = intrinsic(_load_word)
+"""``load_word(data, position)``: eight bytes of a uint8 array as int64, lowest first; the caller sees that they are there."""
+
+store_word: Any = intrinsic(_store_word)
+"""``store_word(data, position, word)``: its opposite."""
 
 
 @lean_kernel
@@ -55,7 +57,7 @@ def copy_bytes(data: ByteArray, first: int, last: int, target: ByteArray, positi
 
 
 @lean_kernel
-def load_part(data: ByteArray, position: int, size: int) -> int:
+def load_part(data: ByteArray, position: int, size: int) -> Any:
     """The same of ``size`` < 8 bytes; the others are 0."""
     if position + 8 <= data.shape[0]:
         return load_word(data, position) & ((np.int64(1) << (8 * size)) - 1)
@@ -66,7 +68,7 @@ def load_part(data: ByteArray, position: int, size: int) -> int:
 
 
 @lean_kernel
-def code_point(data: ByteArray, position: int) -> tuple[int, int]:
+def code_point(data: ByteArray, position: int) -> tuple[Any, int]:
     """(code point, bytes) at a position of valid UTF-8."""
     lead = np.int64(data[position])
     if lead < 0x80:
@@ -80,7 +82,7 @@ def code_point(data: ByteArray, position: int) -> tuple[int, int]:
 
 
 @lean_kernel
-def code_point_before(data: ByteArray, position: int) -> tuple[int, int]:
+def code_point_before(data: ByteArray, position: int) -> tuple[Any, int]:
     """(code point, bytes) of the character that ends before a position."""
     first = position - 1
     while data[first] & 0xC0 == 0x80:
@@ -145,7 +147,7 @@ def hash_bytes(data: ByteArray, first: int, last: int) -> int:
 
 
 @lean_kernel
-def hash_word(data: ByteArray, first: int, last: int) -> int:
+def hash_word(data: ByteArray, first: int, last: int) -> Any:
     """int64: up to 7 bytes themselves (>= 0, and equal only for equal words), a hash (< 0) of longer words."""
     size = last - first
     if size < 8:
@@ -169,7 +171,7 @@ def same_bytes(data: ByteArray, one: int, other: int, size: int) -> bool:
 
 
 @lean_kernel
-def slot_of(value: int, mask: int) -> int:
+def slot_of(value: Any, mask: int) -> Any:
     """Home slot of a 64-bit value in a table of ``mask + 1`` (a power of two) slots."""
     mixed = value * -4658895280553007687
     return (mixed ^ (mixed >> 32)) & mask

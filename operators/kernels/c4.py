@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.kernels.buffers import TextBuffers, text_buffers
+from operators.kernels.buffers import ByteArray, FlagArray, IntArray, TextBuffers, large_strings, text_buffers
 from operators.kernels.bytewise import code_point, code_point_before, copy_bytes, count_chars, trim
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.segmentation import Segments
-from operators.kernels.spans import count_sentences
+from operators.kernels.spans import Spans, count_sentences
 from operators.kernels.unicode_table import DECIMAL, SPACE, unicode_flags
 
 COUNTS = ("lines", "kept_lines", "long_word_lines", "unfinished_lines", "short_lines", "javascript_lines", "policy_lines",
@@ -39,6 +39,10 @@ def _phrase_table() -> npt.NDArray[np.uint8]:
 
 
 PHRASES = _phrase_table()
+FIRSTS = np.isin(np.arange(256), list(b"ljtpcuLJTPCU{")).astype(np.uint8)
+
+Tables = tuple[IntArray, ByteArray, ByteArray]
+"""End marks (code points), the phrases, and 1 for each byte that a phrase may begin with, or a curly bracket."""
 
 
 class Rules(NamedTuple):
@@ -141,11 +145,13 @@ def _phrase_here(data: ByteArray, position: int, last: int, phrase: ByteArray) -
 
 
 @lean_kernel
-def _find_phrases(data: ByteArray, first: int, last: int, phrases: ByteArray) -> int:
+def _find_phrases(data: ByteArray, first: int, last: int, phrases: ByteArray, firsts: ByteArray) -> int:
     """Bits of what a line holds: 1 lorem ipsum, 2 javascript, 4 a policy phrase, 8 a curly bracket."""
     found = 0
     for position in range(first, last):
         byte = data[position]
+        if not firsts[byte]:
+            continue
         if byte == 123:
             found |= 8
             continue
@@ -183,10 +189,17 @@ def _is_finished(target: ByteArray, first: int, last: int, end_marks: IntArray) 
 
 @lean_kernel
 def _judge_line(
-    data: ByteArray, flags: FlagArray, first: int, last: int, rules: Rules, tables: Tables, target: ByteArray, at: int,
+    data: ByteArray,
+    flags: FlagArray,
+    first: int,
+    last: int,
+    rules: Rules,
+    tables: Tables,
+    target: ByteArray,
+    at: int,
 ) -> tuple[int, int]:
     """(fate of a stripped line, its end in ``target``); a page rule is returned as -1 - rule."""
-    end_marks, phrases = tables
+    end_marks, phrases, firsts = tables
     enough = max(rules.min_words, 0)
     if rules.max_word_chars >= 0 and last - first > rules.max_word_chars:
         if _count_line_words(data, flags, first, last, last - first)[1] > rules.max_word_chars:
@@ -200,7 +213,7 @@ def _judge_line(
         words = _count_line_words(data, flags, first, last, enough)[0]
     if words < enough:
         return _SHORT, at
-    found = _find_phrases(target, at, end, phrases)
+    found = _find_phrases(target, at, end, phrases, firsts)
     if rules.lorem_ipsum and found & 1:
         return -1 - _LOREM_PAGE, at
     if rules.javascript and found & 2:
@@ -233,8 +246,8 @@ def edit_pages(
             counts[0, text] += 1
             first = lines.trim_start[row]
             place = at + (counts[_KEPT, text] > 0)
-            fate, end = _judge_line(
-                texts.data, flags, first, first + lines.trim_size[row], rules, tables, target, place)
+            last = first + lines.trim_size[row]
+            fate, end = _judge_line(texts.data, flags, first, last, rules, tables, target, place)
             if fate < 0:
                 page_rule[text] = -1 - fate
                 break
@@ -255,7 +268,8 @@ def edit_pages(
                 target[begin + k] = target[first + k]
             at = begin + last - first
         ends[text + 1] = at
-        counts[8, text] = count_chars(texts.data, texts.offsets[text], texts.offsets[text + 1]) - count_chars(target, begin, at)
+        before = count_chars(texts.data, texts.offsets[text], texts.offsets[text + 1])
+        counts[8, text] = before - count_chars(target, begin, at)
 
 
 class Pages(NamedTuple):
@@ -263,9 +277,9 @@ class Pages(NamedTuple):
 
     text: pa.Array
     """large_string, null where nothing is left or a page rule fired."""
-    counts: npt.NDArray[np.int64]
+    counts: IntArray
     """int64 (9, N): ``COUNTS``, then code points removed."""
-    page_rule: npt.NDArray[np.int64]
+    page_rule: IntArray
     """int64 (N,), index into ``PAGE_RULES`` or -1."""
 
 
@@ -277,14 +291,12 @@ def pages(found: Segments, rules: Rules, end_marks: tuple[str, ...]) -> Pages:
     ends = np.empty(num_texts + 1, np.int64)
     counts, page_rule = np.zeros((len(COUNTS) + 1, num_texts), np.int64), np.full(num_texts, -1, np.int64)
     marks = np.array([ord(mark) for mark in end_marks], np.int64)
-    edit_pages(texts, lines, unicode_flags(), rules, (marks, PHRASES), target, ends, counts, page_rule)
-    left = np.packbits(ends[1:] > ends[:-1], bitorder="little")
-    text = pa.LargeStringArray.from_buffers(num_texts, pa.py_buffer(ends), pa.py_buffer(target), pa.py_buffer(left))
-    return Pages(text, counts, page_rule)
+    edit_pages(texts, lines, unicode_flags(), rules, (marks, PHRASES, FIRSTS), target, ends, counts, page_rule)
+    return Pages(large_strings(target, ends, ends[1:] > ends[:-1]), counts, page_rule)
 
 
 def warm() -> None:
     """Compile the kernels of this module."""
-    texts: TextBuffers = text_buffers(pa.array(["Six words are enough for this.", None], pa.large_string()))
+    texts = text_buffers(pa.array(["Six words are enough for this.", None], pa.large_string()))
     rules = Rules(1000, 3, 5, False, True, True, True, True, True, True, True)
     pages(Segments(texts), rules, (".",))

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.kernels.buffers import text_buffers
+from operators.kernels.buffers import ByteArray, FlagArray, FloatArray, Int32Array, IntArray, TextBuffers, text_buffers
 from operators.kernels.bytewise import code_point, code_point_before, slot_of, table_mask
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.segmentation import Segments
+from operators.kernels.spans import Spans
 from operators.kernels.unicode_table import CODE_POINTS, DECIMAL, HAN, PUNCTUATION, SENTENCE_END, SPACE, unicode_flags
 
 MEASURES = (
@@ -27,10 +28,17 @@ MEASURES = (
 LINE_CLOSERS = "”’」』）》】\"'):：；;"
 """What may end a finished line beside the sentence ends: closing quotes and brackets, and ； ： of lists and speech."""
 
+Scratch = tuple[IntArray, Int32Array, IntArray, Int32Array, Int32Array]
+Options = tuple[int, int, IntArray]
+
 
 @lean_kernel
 def _decode(
-    data: ByteArray, flags: FlagArray, first: int, last: int, codes: IntArray,
+    data: ByteArray,
+    flags: FlagArray,
+    first: int,
+    last: int,
+    codes: IntArray,
 ) -> tuple[int, int, int, int, int]:
     """Write the code points that are not white space; returns (all code points, those, Han, digits, punctuation)."""
     chars, solid, han, digits, marks, position = 0, 0, 0, 0, 0, first
@@ -75,7 +83,12 @@ def _same_codes(codes: IntArray, one: int, other: int, size: int) -> bool:
 
 @lean_kernel
 def _covered(
-    codes: IntArray, num_codes: int, size: int, digest: IntArray, first_at: Int32Array, table: Int32Array,
+    codes: IntArray,
+    num_codes: int,
+    size: int,
+    digest: IntArray,
+    first_at: Int32Array,
+    table: Int32Array,
 ) -> int:
     """Code points inside n-grams that occur more than once, the first copy included, each counted once."""
     grams = num_codes - size + 1
@@ -112,7 +125,12 @@ def _covered(
 
 @lean_kernel
 def _lines(
-    data: ByteArray, flags: FlagArray, lines: Spans, text: int, closers: IntArray, long_line: int,
+    data: ByteArray,
+    flags: FlagArray,
+    lines: Spans,
+    text: int,
+    closers: IntArray,
+    long_line: int,
 ) -> tuple[int, int, int]:
     """(lines that are not blank, their code points, those that end in an end mark or have ``long_line`` of them)."""
     rows, chars, finished = 0, 0, 0
@@ -131,7 +149,12 @@ def _lines(
 
 @lean_kernel
 def chinese_measures(
-    texts: TextBuffers, lines: Spans, flags: FlagArray, options: Options, scratch: Scratch, out: FloatArray,
+    texts: TextBuffers,
+    lines: Spans,
+    flags: FlagArray,
+    options: Options,
+    scratch: Scratch,
+    out: FloatArray,
 ) -> None:
     """Fill ``out`` (8, N), NaN where undefined. options: (n-gram size, long line, closers)."""
     size, long_line, closers = options
@@ -140,7 +163,9 @@ def chinese_measures(
         if not texts.valid[text]:
             out[:, text] = np.nan
             continue
-        chars, solid, han, digits, marks = _decode(texts.data, flags, texts.offsets[text], texts.offsets[text + 1], codes)
+        chars, solid, han, digits, marks = _decode(
+            texts.data, flags, texts.offsets[text], texts.offsets[text + 1], codes
+        )
         rows, line_chars, finished = _lines(texts.data, flags, lines, text, closers, long_line)
         distinct, entropy = _spread(codes, solid, count)
         out[0, text] = chars

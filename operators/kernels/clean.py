@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.kernels.buffers import TextBuffers, text_buffers
+from operators.kernels.buffers import ByteArray, FlagArray, IntArray, TextBuffers, large_strings, text_buffers
 from operators.kernels.bytewise import code_point, load_word, store_word
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import NFC_CHECK, UNASSIGNED, unicode_flags
@@ -36,8 +36,13 @@ def _becomes(code: int) -> int:
 
 @lean_kernel
 def _clean_one(
-    data: ByteArray, flags: FlagArray, first: int, last: int, target: ByteArray, at: int,
-) -> tuple[int, int, int, int]:
+    data: ByteArray,
+    flags: FlagArray,
+    first: int,
+    last: int,
+    target: ByteArray,
+    at: int,
+) -> tuple[int, int, int, Any]:
     """Copy a text cleanly; returns (end in ``target``, code points read, U+FFFD among them, flags met)."""
     position, solid_end, chars, replaced, union = first, at, 0, 0, np.uint16(0)
     while position < last:
@@ -87,7 +92,9 @@ def clean_texts(texts: TextBuffers, flags: FlagArray, target: ByteArray, ends: I
         end = ends[text]
         if texts.valid[text]:
             first, last = texts.offsets[text], texts.offsets[text + 1]
-            end, facts[0, text], facts[1, text], facts[2, text] = _clean_one(texts.data, flags, first, last, target, end)
+            end, facts[0, text], facts[1, text], facts[2, text] = _clean_one(
+                texts.data, flags, first, last, target, end
+            )
         ends[text + 1] = end
 
 
@@ -112,8 +119,7 @@ def clean(texts: TextBuffers) -> Cleaned:
     target = np.empty(int(texts.offsets[-1] - texts.offsets[0]) + 16, np.uint8)
     ends, facts = np.empty(num_texts + 1, np.int64), np.zeros((3, num_texts), np.int64)
     clean_texts(texts, unicode_flags(), target, ends, facts)
-    valid = np.packbits(texts.valid, bitorder="little")
-    text = pa.LargeStringArray.from_buffers(num_texts, pa.py_buffer(ends), pa.py_buffer(target), pa.py_buffer(valid))
+    text = large_strings(target, ends, texts.valid)
     return Cleaned(text, facts[0], facts[1], (facts[2] & NFC_CHECK) != 0, (facts[2] & UNASSIGNED) != 0)
 
 

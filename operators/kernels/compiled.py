@@ -46,7 +46,8 @@ def lean_kernel(fn: F) -> F:
 
     It counts no references to the arrays it passes on: small functions called in a loop run two to three times as fast.
     """
-    return _cached(numba.njit(nogil=True, error_model="numpy", _nrt=False)(fn), fn)
+    without_counts: Any = {"_nrt": False}
+    return _cached(numba.njit(nogil=True, error_model="numpy", **without_counts)(fn), fn)
 
 
 def _cached(dispatcher: Any, fn: Any) -> Any:

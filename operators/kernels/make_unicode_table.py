@@ -13,9 +13,7 @@ import numpy.typing as npt
 from operators.kernels import unicode_table as flag
 
 _HAN_EXTRA = frozenset("々〆〇〻")
-_SENTENCE_END = frozenset(
-    ".!?…‼‽⁇⁈⁉。！？．｡﹒﹖﹗؟۔؞؝܀܁܂߹।॥၊။።፧፨᙮᜵᜶។៕᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿⸮⸼꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫"
-)
+_SENTENCE_END = frozenset(".!?…‼‽⁇⁈⁉。！？．｡﹒﹖﹗؟۔؞؝܀܁܂߹।॥၊။።፧፨᙮᜵᜶។៕᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿⸮⸼꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫")
 
 
 def code_point_flags(code: int) -> int:
@@ -34,8 +32,13 @@ def code_point_flags(code: int) -> int:
         (flag.PUNCTUATION, category.startswith("P")),
         (flag.MARK, category.startswith("M")),
         (flag.UNASSIGNED, category == "Cn"),
-        (flag.HAN, name.startswith(("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "CJK RADICAL", "KANGXI RADICAL",
-                                    "HANGZHOU NUMERAL")) or char in _HAN_EXTRA),
+        (
+            flag.HAN,
+            name.startswith(
+                ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "CJK RADICAL", "KANGXI RADICAL", "HANGZHOU NUMERAL")
+            )
+            or char in _HAN_EXTRA,
+        ),
         (flag.KANA, category[0] == "L" and any(word in name for word in ("HIRAGANA", "KATAKANA"))),
         (flag.HANGUL, category[0] == "L" and "HANGUL" in name),
         (flag.SCRIPTIO_CONTINUA, category == "Lo" and name.startswith(("THAI ", "LAO ", "KHMER ", "MYANMAR "))),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.kernels.buffers import TextBuffers, text_buffers
+from operators.kernels.buffers import ByteArray, FloatArray, Int32Array, IntArray, TextBuffers, text_buffers
 from operators.kernels.bytewise import code_point, has_byte, hash_word, load_word, slot_of
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.punctuation import SYMBOLS, membership
@@ -65,7 +65,11 @@ def _find_in_list(data: ByteArray, start: int, size: int, digest: int, listed: W
     slot = slot_of(digest, mask)
     while listed.slots[slot] != 0:
         row = listed.slots[slot] - 1
-        if listed.hash[row] == digest and listed.size[row] == size and _equal(data, start, listed.data, listed.start[row], size):
+        if (
+            listed.hash[row] == digest
+            and listed.size[row] == size
+            and _equal(data, start, listed.data, listed.start[row], size)
+        ):
             return row
         slot = (slot + 1) & mask
     return -1
@@ -123,7 +127,9 @@ def _count_lines(data: ByteArray, lines: Spans, text: int) -> tuple[int, int]:
         if size == 0:
             continue
         end = start + size
-        bullets += data[start] == 45 or (size > 2 and data[start] == 0xE2 and data[start + 1] == 0x80 and data[start + 2] == 0xA2)
+        bullets += data[start] == 45 or (
+            size > 2 and data[start] == 0xE2 and data[start + 1] == 0x80 and data[start + 2] == 0xA2
+        )
         if size > 2:
             dots = data[end - 1] == 46 and data[end - 2] == 46 and data[end - 3] == 46
             ellipses += dots or (data[end - 3] == 0xE2 and data[end - 2] == 0x80 and data[end - 1] == 0xA6)
@@ -132,7 +138,12 @@ def _count_lines(data: ByteArray, lines: Spans, text: int) -> tuple[int, int]:
 
 @lean_kernel
 def _count_words(
-    data: ByteArray, words: Words, text: int, symbols: ByteArray, stop_words: WordList, seen: ByteArray,
+    data: ByteArray,
+    words: Words,
+    text: int,
+    symbols: ByteArray,
+    stop_words: WordList,
+    seen: ByteArray,
 ) -> tuple[int, int, int, int]:
     """(words that are more than symbols, their code points, words with a letter, distinct stop words)."""
     plain, chars, alphabetic, stops = 0, 0, 0, 0

@@ -1,17 +1,19 @@
-"""Kernels for Gopher's repetition rules: repeated lines and paragraphs, frequent and repeated n-grams of words."""
+"""Kernels for Gopher's repetition rules: frequent and repeated n-grams of words, and all measures together."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from operators.kernels.buffers import text_buffers
-from operators.kernels.bytewise import copy_bytes, count_chars, hash_bytes, load_word, same_bytes, slot_of, table_mask
+from operators.kernels.buffers import ByteArray, FloatArray, Int32Array, IntArray, TextBuffers, text_buffers
+from operators.kernels.bytewise import count_chars, same_bytes, slot_of, table_mask
 from operators.kernels.compiled import lean_kernel
+from operators.kernels.joined_ngrams import Scratch, joined_copies
+from operators.kernels.repeated_lines import DATATROVE, DCLM, DOLMA, repeated_lines
 from operators.kernels.segmentation import Segments, WordRule
-
-FloatArray = npt.NDArray[np.float64]
+from operators.kernels.words import Words
 
 TOP_SIZES = (2, 3, 4)
 DUPLICATE_SIZES = (5, 6, 7, 8, 9, 10)
@@ -26,155 +28,11 @@ NAMES = (
 )
 """Rows of the result."""
 
-_PREFIX = 40
-"""Bytes looked at before an n-gram is hashed; 10 words have 42 in English prose."""
-
-DATATROVE = 0
-DCLM = 1
-DOLMA = 2
+Numbers = tuple[Int32Array, Int32Array, Int32Array, IntArray, IntArray]
 
 
 @lean_kernel
-def _first_equal(
-    data: ByteArray,
-    start: IntArray,
-    size: IntArray,
-    digest: IntArray,
-    first: int,
-    row: int,
-    table: Int32Array,
-    mask: int,
-) -> int:
-    """First row in [first, row] with the bytes of ``row``; ``table`` holds rows - first + 1, 0 where free."""
-    slot = slot_of(digest[row], mask)
-    while table[slot] != 0:
-        other = first + table[slot] - 1
-        if digest[other] == digest[row] and size[other] == size[row] and same_bytes(data, start[other], start[row], size[row]):
-            return other
-        slot = (slot + 1) & mask
-    table[slot] = row - first + 1
-    return row
-
-
-@lean_kernel
-def _later_copies(
-    data: ByteArray,
-    start: IntArray,
-    size: IntArray,
-    chars: IntArray,
-    digest: IntArray,
-    first: int,
-    last: int,
-    table: Int32Array,
-) -> tuple[int, int]:
-    """(rows equal to an earlier row, their code points), empty rows included."""
-    mask = table_mask(last - first)
-    table[: mask + 1] = 0
-    copies, copied = 0, 0
-    for row in range(first, last):
-        if _first_equal(data, start, size, digest, first, row, table, mask) != row:
-            copies += 1
-            copied += chars[row]
-    return copies, copied
-
-
-@lean_kernel
-def _all_copies(
-    data: ByteArray,
-    start: IntArray,
-    size: IntArray,
-    chars: IntArray,
-    digest: IntArray,
-    first: int,
-    last: int,
-    table: Int32Array,
-    count: Int32Array,
-    skip_blank: bool,
-) -> tuple[int, int, int, int]:
-    """(rows with an equal, their code points, rows, their code points); blank rows left out on request."""
-    mask = table_mask(last - first)
-    table[: mask + 1] = 0
-    rows, total, copies, copied = 0, 0, 0, 0
-    for row in range(first, last):
-        if skip_blank and size[row] == 0:
-            continue
-        rows += 1
-        total += chars[row]
-        original = _first_equal(data, start, size, digest, first, row, table, mask)
-        if original == row:
-            count[row - first] = 1
-            continue
-        found = count[original - first]
-        count[original - first] += 1
-        new = 2 if found == 1 else 1  # the second copy makes the first one a copy too
-        copies += new
-        copied += new * chars[row]
-    return copies, copied, rows, total
-
-
-@lean_kernel
-def repeated_lines(
-    texts: TextBuffers,
-    lines: Spans,
-    paragraphs: Spans,
-    flavour: int,
-    table: Int32Array,
-    count: Int32Array,
-    out: FloatArray,
-) -> None:
-    """Fill ``out`` (4, N): paragraph fraction, paragraph chars, line fraction, line chars; NaN where undefined.
-
-    lines: split at ``\\n``. table, count: scratch, int32.
-    """
-    data = texts.data
-    for text in range(texts.offsets.shape[0] - 1):
-        first, last = texts.offsets[text], texts.offsets[text + 1]
-        if not texts.valid[text] or first == last:
-            out[:, text] = np.nan
-            continue
-        if flavour == DATATROVE:
-            chars = count_chars(data, first, last)
-            bounds = paragraphs.bounds[text], paragraphs.bounds[text + 1]
-            copies, copied = _later_copies(
-                data, paragraphs.start, paragraphs.size, paragraphs.chars, paragraphs.hash, bounds[0], bounds[1], table)
-            out[0, text], out[1, text] = copies / (bounds[1] - bounds[0]), copied / chars
-            copies, copied, pieces = _newline_run_copies(data, lines, text, table)
-            out[2, text], out[3, text] = copies / pieces, copied / chars
-        elif flavour == DCLM:
-            for k, spans in ((0, paragraphs), (2, lines)):
-                copies, copied, rows, total = _all_copies(
-                    data, spans.trim_start, spans.trim_size, spans.trim_chars, spans.trim_hash,
-                    spans.bounds[text], spans.bounds[text + 1], table, count, True)
-                out[k, text] = copies / rows if rows != 1 else 0.0
-                out[k + 1, text] = copied / total if rows != 1 else 0.0
-        else:
-            copies, copied, rows, _ = _all_copies(
-                data, lines.start, lines.size, lines.chars, lines.hash,
-                lines.bounds[text], lines.bounds[text + 1], table, count, False)
-            out[0, text], out[1, text] = 0.0, 0.0
-            out[2, text], out[3, text] = copies / rows, copied
-
-
-@lean_kernel
-def _newline_run_copies(data: ByteArray, lines: Spans, text: int, table: Int32Array) -> tuple[int, int, int]:
-    """Later copies among ``re.split("\\n+", text)``: the lines that are not empty, and '' at an end that is a line break."""
-    first, last = lines.bounds[text], lines.bounds[text + 1]
-    mask = table_mask(last - first)
-    table[: mask + 1] = 0
-    copies, copied, pieces, empty = 0, 0, 0, 0
-    for row in range(first, last):
-        if lines.size[row] == 0:
-            empty += last - first > 1 and (row == first or row == last - 1)
-            continue
-        pieces += 1
-        if _first_equal(data, lines.start, lines.size, lines.hash, first, row, table, mask) != row:
-            copies += 1
-            copied += lines.chars[row]
-    return copies + (empty == 2), copied, pieces + empty
-
-
-@lean_kernel
-def _intern(left: int, right: int, grams: int, key: IntArray, count: Int32Array, table: Int32Array, mask: int) -> int:
+def _intern(left: Any, right: Any, grams: int, key: IntArray, count: Int32Array, table: Int32Array, mask: int) -> int:
     """Number of the n-gram (left, right), new ones from ``grams`` on."""
     pair = left << 32 | right
     slot = slot_of(pair, mask)
@@ -199,7 +57,9 @@ def _first_equal_word(data: ByteArray, words: Words, first: int, row: int, table
         other = first + table[slot] - 1
         if words.hash[other] == digest:
             size = words.size[row]
-            if digest >= 0 or (words.size[other] == size and same_bytes(data, words.start[other], words.start[row], size)):
+            if digest >= 0 or (
+                words.size[other] == size and same_bytes(data, words.start[other], words.start[row], size)
+            ):
                 return other
         slot = (slot + 1) & mask
     table[slot] = row - first + 1
@@ -240,7 +100,13 @@ def number_words(
 
 @lean_kernel
 def _next_level(
-    size: int, words: Words, ids: Int32Array, word_id: Int32Array, counts: Int32Array, key: IntArray, table: Int32Array,
+    size: int,
+    words: int,
+    ids: Int32Array,
+    word_id: Int32Array,
+    counts: Int32Array,
+    key: IntArray,
+    table: Int32Array,
 ) -> int:
     """Turn numbers of (size - 1)-grams into numbers of size-grams, in place; returns how many numbers there are.
 
@@ -265,7 +131,12 @@ def _next_level(
 
 @lean_kernel
 def _top(
-    size: int, grams: int, ids: Int32Array, chars_before: IntArray, count: Int32Array, flavour: int,
+    size: int,
+    grams: int,
+    ids: Int32Array,
+    chars_before: IntArray,
+    count: Int32Array,
+    flavour: int,
 ) -> tuple[int, int]:
     """(code points of the most frequent n-gram without blanks, its count) under a flavour's rule for ties."""
     best, best_chars = 1, chars_before[size] - chars_before[0]
@@ -298,136 +169,13 @@ def _repeated(size: int, grams: int, ids: Int32Array, chars_before: IntArray, co
 
 
 @lean_kernel
-def _pack(data: ByteArray, words: Words, first: int, last: int, packed: ByteArray, at: IntArray) -> int:
-    """Words joined with nothing, and where in them each begins."""
-    used = 0
-    for row in range(first, last):
-        at[row - first] = used
-        start, size = words.start[row], words.size[row]
-        copy_bytes(data, start, start + size, packed, used)
-        used += size
-    at[last - first] = used
-    return used
-
-
-@lean_kernel
-def _share_prefixes(
-    num_words: int,
-    packed: ByteArray,
-    at: IntArray,
-    seen: ByteArray,
-    shared: Int32Array,
-    listed: Int32Array,
-    key: IntArray,
-) -> None:
-    """Fill ``shared``: how many of the packed bytes from each word on may occur at another word, 0, 8, 16 ... _PREFIX.
-
-    Each round looks at the next 8 bytes of the words left by the one before. ``seen`` has room for 8 slots a word, which
-    hold 1 or 2 for once or more; two keys in one slot cost time later and nothing else.
-    """
-    left = num_words
-    for word in range(num_words):
-        shared[word], listed[word], key[word] = 0, word, 0
-    for size in range(8, _PREFIX + 1, 8):
-        mask = 2 * table_mask(left) + 1
-        seen[: mask + 1] = 0
-        for k in range(left):
-            word = listed[k]
-            if at[word] + size <= at[num_words]:
-                key[word] = (key[word] ^ load_word(packed, at[word] + size - 8)) * -7046029254386353131
-                key[word] ^= key[word] >> 32
-                slot = slot_of(key[word], mask)
-                seen[slot] = min(seen[slot] + 1, 2)
-        found = 0
-        for k in range(left):
-            word = listed[k]
-            if at[word] + size <= at[num_words] and seen[slot_of(key[word], mask)] == 2:
-                shared[word] = size
-                listed[found] = word
-                found += 1
-        left = found
-
-
-@lean_kernel
-def _scan_copies(
-    size: int,
-    num_words: int,
-    left: int,
-    packed: ByteArray,
-    at: IntArray,
-    scratch: tuple[Int32Array, Int32Array, Int32Array, IntArray],
-    chars_before: IntArray,
-) -> tuple[int, int]:
-    """Datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words.
-
-    An n-gram can only be equal to another if as much of its beginning is shared as ``_share_prefixes`` looked at: in
-    ordinary text that leaves a fifth of the words for 5-grams and hardly any for 10-grams. ``listed`` holds the ``left``
-    words that smaller n-grams left over. Returns (code points, words left over).
-    """
-    table, shared, listed, digest = scratch
-    found = 0
-    for k in range(left):
-        word = listed[k]
-        if word + size <= num_words and shared[word] >= min((at[word + size] - at[word]) & ~7, _PREFIX):
-            listed[found] = word
-            found += 1
-    mask = table_mask(found)
-    table[: mask + 1] = 0
-    copied, free_from = 0, 0
-    for k in range(found):
-        word = listed[k]
-        if word < free_from:
-            continue
-        length = at[word + size] - at[word]
-        digest[word] = hash_bytes(packed, at[word], at[word] + length)
-        slot = slot_of(digest[word], mask)
-        hit = False
-        while table[slot] != 0 and not hit:
-            other = table[slot] - 1
-            hit = (
-                digest[other] == digest[word]
-                and at[other + size] - at[other] == length
-                and same_bytes(packed, at[other], at[word], length)
-            )
-            slot = (slot + 1) & mask
-        if hit:
-            copied += chars_before[word + size] - chars_before[word]
-            free_from = word + size
-        else:
-            table[slot] = word + 1
-    return copied, found
-
-
-@lean_kernel
-def _joined_copies(
-    data: ByteArray,
-    words: Words,
-    first: int,
-    last: int,
-    chars_before: IntArray,
-    chars: int,
-    scratch: Scratch,
-    out: FloatArray,
-    text: int,
-) -> int:
-    """``duplicate_5_gram`` to ``duplicate_10_gram`` of datatrove for one text."""
-    table, packed, at, digest, seen, shared, listed = scratch
-    num_words = last - first
-    if num_words < 5:
-        return
-    _pack(data, words, first, last, packed, at)
-    _share_prefixes(num_words, packed, at, seen, shared, listed, digest)
-    left = num_words
-    for word in range(num_words):
-        listed[word] = word
-    for size in range(5, min(10, num_words) + 1):
-        copied, left = _scan_copies(size, num_words, left, packed, at, (table, shared, listed, digest), chars_before)
-        out[size + 2, text] = copied / chars
-
-
-@lean_kernel
 def repeated_ngrams(
-    texts: TextBuffers, words: Words, flavour: int, scratch: Scratch, numbers: Numbers, out: FloatArray,
+    texts: TextBuffers,
+    words: Words,
+    flavour: int,
+    scratch: Scratch,
+    numbers: Numbers,
+    out: FloatArray,
 ) -> None:
     """Fill rows 4 to 12 of ``out`` (13, N): top 2-, 3-, 4-grams, then repeated 5- to 10-grams; 0 where there is no n-gram.
 
@@ -449,12 +197,11 @@ def repeated_ngrams(
         chars = count_chars(texts.data, texts.offsets[text], texts.offsets[text + 1])
         if flavour == DOLMA:  # until here the numerator alone
             out[3, text] = out[3, text] / max(chars_before[num_words], 1)
-        alive = num_words
         for size in range(2, 11 if flavour != DATATROVE else 5):
             grams = num_words - size + 1
             if grams < 1:
                 break
-            alive = _next_level(size, num_words, ids, word_id, counts, key, table)
+            _next_level(size, num_words, ids, word_id, counts, key, table)
             count = counts[(size + 1) % 2]
             if size >= 5:
                 out[size + 2, text] = _repeated(size, grams, ids, chars_before, count, flavour)
@@ -465,7 +212,7 @@ def repeated_ngrams(
             elif flavour == DOLMA or times > 1:
                 out[size + 2, text] = top * times / chars_before[num_words]
         if flavour == DATATROVE:
-            _joined_copies(texts.data, words, first, last, chars_before, chars, scratch, out, text)
+            joined_copies(texts.data, words, first, last, chars_before, chars, scratch, out, text)
 
 
 def repetition(found: Segments, rule: WordRule, flavour: int) -> FloatArray:

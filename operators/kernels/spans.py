@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from operators.kernels.buffers import ByteArray, FlagArray, TextBuffers
 from operators.kernels.bytewise import (
     code_point,
     code_point_before,
@@ -190,6 +191,10 @@ def count_sentences(data: ByteArray, flags: FlagArray, first: int, last: int) ->
     """Sentences of ``data[first:last]``, an unfinished last one included."""
     sentences, position, begin = 0, first, -1
     while position < last:
+        byte = data[position]
+        if begin >= 0 and byte < 128 and byte != 46 and byte != 33 and byte != 63:  # . ! ? alone end one in ASCII
+            position += 1
+            continue
         code, size = code_point(data, position)
         if begin < 0 and not flags[code] & SPACE:
             begin = position

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from operators.kernels.buffers import ByteArray, FlagArray, TextBuffers
 from operators.kernels.bytewise import code_point, hash_word, is_final_dot
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import ALONE, MARK, PUNCTUATION, SPACE
@@ -21,7 +22,13 @@ _JOINERS = (0xB7, 0x2010, 0x2011, 0x2026, 0x2027)
 
 def _ascii_classes() -> npt.NDArray[np.uint8]:
     classes = np.zeros((2, 128), np.uint8)
-    for marks, kind in ((b';?!*()[]{}<>@#$%&"`', _APART), (b",:", _DIGIT_GLUE), (b".", _DOT), (b"-", _DASH), (b"'", _QUOTE)):
+    for marks, kind in (
+        (b';?!*()[]{}<>@#$%&"`', _APART),
+        (b",:", _DIGIT_GLUE),
+        (b".", _DOT),
+        (b"-", _DASH),
+        (b"'", _QUOTE),
+    ):
         classes[UNICODE, list(marks)] = kind
     classes[:, [code for code in range(128) if chr(code).isspace()]] = _BLANK
     classes.setflags(write=False)
@@ -50,7 +57,7 @@ class Words(NamedTuple):
 
 
 @lean_kernel
-def _put(data: ByteArray, first: int, last: int, chars: int, union: int, row: int, words: Words) -> int:
+def _put(data: ByteArray, first: int, last: int, chars: int, union: Any, row: int, words: Words) -> int:
     """Write the word ``data[first:last]`` to a row; returns the next row."""
     words.start[row] = first
     words.size[row] = last - first
@@ -61,7 +68,7 @@ def _put(data: ByteArray, first: int, last: int, chars: int, union: int, row: in
 
 
 @lean_kernel
-def _measured(data: ByteArray, flags: FlagArray, first: int, last: int) -> tuple[int, int]:
+def _measured(data: ByteArray, flags: FlagArray, first: int, last: int) -> tuple[int, Any]:
     """(code points, their flags or-ed) of ``data[first:last]``."""
     chars, union, position = 0, np.uint16(0), first
     while position < last:
@@ -137,7 +144,14 @@ def _marks_until(data: ByteArray, flags: FlagArray, position: int, end: int) -> 
 
 @lean_kernel
 def _words_of(
-    data: ByteArray, flags: FlagArray, classes: ByteArray, rule: int, position: int, end: int, row: int, words: Words,
+    data: ByteArray,
+    flags: FlagArray,
+    classes: ByteArray,
+    rule: int,
+    position: int,
+    end: int,
+    row: int,
+    words: Words,
 ) -> int:
     """Words of one text; returns the next row, or -1 when there is no room."""
     room = words.start.shape[0] - 3
@@ -196,7 +210,12 @@ def _words_of(
 
 @lean_kernel
 def find_words(
-    texts: TextBuffers, flags: FlagArray, classes: ByteArray, rule: int, first_text: int, words: Words,
+    texts: TextBuffers,
+    flags: FlagArray,
+    classes: ByteArray,
+    rule: int,
+    first_text: int,
+    words: Words,
 ) -> int:
     """Fill ``words`` from text ``first_text`` on; returns the first text that found no room (N when all are done).
 

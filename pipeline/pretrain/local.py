@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pipeline
 from pipeline.errors import RunFailedError, UserError
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data import checked_corpus
+from pipeline.pretrain.lifeline import import_path
 
 _ERROR_CHARS = 4000
 
@@ -55,8 +55,6 @@ def _train_here(job: Job) -> None:
 
 
 def _start(folder: Path, rank: int, world: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
-    root = str(Path(pipeline.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     options = ["--rank", str(rank), "--world", str(world), "--store", str(folder / "store")]
     with (folder / f"rank-{rank}.err").open("wb") as errors:
         return subprocess.Popen(
@@ -64,7 +62,7 @@ def _start(folder: Path, rank: int, world: int, command: Sequence[str]) -> subpr
             stdin=subprocess.PIPE,  # held open by this process only: its end is how ranks learn that it died
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": import_path(), "OMP_NUM_THREADS": "1"},
         )
 
 

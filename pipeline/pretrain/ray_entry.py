@@ -16,6 +16,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from pipeline.errors import RunFailedError, UserError
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data import checked_corpus
+from pipeline.pretrain.lifeline import import_path
 from pipeline.pretrain.loop import Observer, train
 from pipeline.pretrain.ranks import current_place
 
@@ -50,7 +51,10 @@ def launch(job: Job, workers: int, observe: Observer | None = None) -> None:
             num_workers=workers, use_gpu=on_gpu, resources_per_worker={"CPU": 1, "GPU": int(on_gpu)}
         ),
         run_config=RunConfig(
-            name="run", storage_path=str(storage), failure_config=FailureConfig(max_failures=_MAX_FAILURES)
+            name="run",
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=_MAX_FAILURES),
+            worker_runtime_env={"env_vars": {"PYTHONPATH": import_path()}},
         ),
     )
     try:

@@ -32,12 +32,13 @@ def token_hashes(out: Path) -> Counter:
 
 
 def without_training(folder: Path, pages: str) -> Path:
-    """The quickstart up to its tokens, reading other files."""
+    """The quickstart up to its tokens, reading other files: two folders deep, so that its own paths hold as they are."""
     text = RECIPE.read_text(encoding="utf-8").partition("  model:\n")[0]
-    text = text.replace("../../samples/*.warc.gz", pages).replace("../../samples/", f"{ROOT}/samples/")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
-    return folder / "recipe.yaml"
+    place = folder / "workflows" / "recipes"
+    place.mkdir(parents=True)
+    (folder / "samples").symlink_to(ROOT / "samples")
+    (place / "recipe.yaml").write_text(text.replace("../../samples/*.warc.gz", pages), encoding="utf-8")
+    return place / "recipe.yaml"
 
 
 def run_again(undisturbed: Done, folder: Path, pages: str, *more: str) -> Path:
@@ -54,18 +55,18 @@ def run_again(undisturbed: Done, folder: Path, pages: str, *more: str) -> Path:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_worker_counts(undisturbed: Done, tmp_path: Path, workers: int) -> None:
-    out = run_again(undisturbed, tmp_path, f"{ROOT}/samples/*.warc.gz", "--workers", str(workers))
+    out = run_again(undisturbed, tmp_path, "../../samples/*.warc.gz", "--workers", str(workers))
     assert token_hashes(out) == token_hashes(undisturbed.out)
 
 
 def test_renamed_resplit_and_shuffled_input(undisturbed: Done, tmp_path: Path) -> None:
     records = [record for path in sorted((ROOT / "samples").glob("*.warc.gz")) for record in raw_records(path)]
     random.Random(5).shuffle(records)
-    (tmp_path / "other").mkdir()
+    (tmp_path / "work" / "other").mkdir(parents=True)
     for number in range(9):
-        with (tmp_path / "other" / f"renamed-{number * 7 % 9}.warc.gz").open("wb") as file:
+        with (tmp_path / "work" / "other" / f"renamed-{number * 7 % 9}.warc.gz").open("wb") as file:
             file.write(b"".join(records[number::9]))
-    out = run_again(undisturbed, tmp_path / "work", f"{tmp_path}/other/*.warc.gz", "--backend", "inline")
+    out = run_again(undisturbed, tmp_path / "work", "../../other/*.warc.gz", "--backend", "inline")
     expected = token_hashes(undisturbed.out)
     assert len(expected) > 100
     assert token_hashes(out) == expected

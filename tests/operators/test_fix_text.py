@@ -25,7 +25,11 @@ def slow(text):
     return unicodedata.normalize("NFC", text) or None
 
 
-@given(st.one_of(TEXTS, st.text(st.sampled_from("ae\u0301\u0323\u0308가ᄀ\u1161\u11a8\u0344क\u093c\u0958 \r\n\x0c\0\ufeff"))))
+@given(
+    st.one_of(
+        TEXTS, st.text(st.sampled_from("ae\u0301\u0323\u0308가ᄀ\u1161\u11a8\u0344क\u093c\u0958 \r\n\x0c\0\ufeff"))
+    )
+)
 def test_equals_the_slow_twin_and_twice_is_once(text):
     if any(flag.unicode_flags()[ord(char)] & flag.UNASSIGNED for char in text):
         return  # what Python's own Unicode version knows and the shipped one does not

@@ -16,7 +16,9 @@ FRAGMENTS = [
 
 TEXTS = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=3)), max_size=40).map("".join)
 
-REPETITIVE = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", "é", "中", "longerword", " ", " ", " ", "\n", "\n\n"]), max_size=60).map("".join)
+REPETITIVE = st.lists(
+    st.sampled_from(["a", "b", "ab", "ba", "aab", "é", "中", "longerword", " ", " ", " ", "\n", "\n\n"]), max_size=60
+).map("".join)
 """Few words, so that n-grams repeat, also across word borders: "a b" and "ab" joined."""
 
 ONE_MEGABYTE = {

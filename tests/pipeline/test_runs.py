@@ -230,7 +230,7 @@ def test_a_disk_that_is_really_full(inputs: Path, tmp_path: Path) -> None:
             for output in json.loads(record.read_bytes())["outputs"]:
                 assert (disk / "run" / output["path"]).stat().st_size == output["bytes"]
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 POINTS = ["before_publish", "between_publish_and_record", "after_record"]

@@ -31,7 +31,9 @@ def slow(text, n, long_line):
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not solid:
         return {"num_chars": len(text)} | dict.fromkeys(list(measured("x"))[1:])
-    finished = [line for line in lines if flagged(line[-1], SENTENCE_END) or line[-1] in LINE_CLOSERS or len(line) >= long_line]
+    finished = [
+        line for line in lines if flagged(line[-1], SENTENCE_END) or line[-1] in LINE_CLOSERS or len(line) >= long_line
+    ]
     grams = [tuple(solid[k : k + n]) for k in range(len(solid) - n + 1)]
     covered = {k + i for k, gram in enumerate(grams) if grams.count(gram) > 1 for i in range(n)}
     unmarked = [char for char in solid if not unicodedata.category(char).startswith("P")]

@@ -84,7 +84,10 @@ def first_broken(text, **options):
         ("... comment " * 20, "gopher_too_many_ellipsis"),
         ("too few words", "gopher_short_doc"),
         ("- the words that have bullets\n" * 5, "gopher_too_many_bullets"),
-        ("these lines that end in three dots have the words to be long enough here...\n" * 3, "gopher_too_many_end_ellipsis"),
+        (
+            "these lines that end in three dots have the words to be long enough here...\n" * 3,
+            "gopher_too_many_end_ellipsis",
+        ),
         ("word 12345 word 12345 " * 10, "gopher_below_alpha_threshold"),
         ("plain English words without any function word " * 5, "gopher_enough_stop_words"),
         ("these are the words of a text that have nothing wrong with them " * 2, None),
@@ -96,7 +99,9 @@ def test_reasons_of_the_reference(text, reason):
 
 
 def test_a_value_on_the_bound_stays():
-    assert first_broken("these have the 7 words of a sentence " * 2, min_words=16, min_alpha_word_fraction=14 / 16) is None
+    assert (
+        first_broken("these have the 7 words of a sentence " * 2, min_words=16, min_alpha_word_fraction=14 / 16) is None
+    )
     assert first_broken("these have the 7 words of a sentence " * 2, min_words=17) == "gopher_short_doc"
 
 

@@ -133,7 +133,9 @@ def slow_dolma(text):
     return values
 
 
-@pytest.mark.parametrize(("flavour", "twin"), [("datatrove", slow_datatrove), ("dclm", slow_dclm), ("dolma", slow_dolma)])
+@pytest.mark.parametrize(
+    ("flavour", "twin"), [("datatrove", slow_datatrove), ("dclm", slow_dclm), ("dolma", slow_dolma)]
+)
 def test_equals_the_slow_twin(flavour, twin):
     """Exactly, to the last bit: both divide the same integers. DCLM's words are those with a letter or digit."""
 

@@ -31,8 +31,10 @@ print(doubled.twice(np.arange(4)), sum(doubled.twice.stats.cache_hits.values()))
 
 
 def run(folder: Path) -> list[str]:
-    environment = {**os.environ, "SLUICE_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": os.getcwd()}
-    done = subprocess.run([sys.executable, "-c", RUN, str(folder)], env=environment, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "SLUICE_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(folder)], env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout.split()
 
 

@@ -17,9 +17,11 @@ from tests.operators.texts import ONE_MEGABYTE, TEXTS, table
 
 JOINERS = "·‐‑…‧"
 CLOSERS = ")]}>\"'»’”」』》〉】）"
-ABBREVIATIONS = set(
-    ["mr", "mrs", "ms", "dr", "st", "vs", "inc", "ltd", "co", "corp", "jr", "sr", "no", "gen", "rep", "sen", "gov", "capt", "lt", "col", "sgt", "rev", "hon", "prof", "mt", "ft", "pp", "cf", "al", "fig", "vol", "etc", "jan", "feb", "aug", "sep", "sept", "oct", "nov", "dec", "ave", "bros", "dept", "est"]
-)
+ABBREVIATIONS = {
+    "mr", "mrs", "ms", "dr", "st", "vs", "inc", "ltd", "co", "corp", "jr", "sr", "no", "gen", "rep", "sen", "gov",
+    "capt", "lt", "col", "sgt", "rev", "hon", "prof", "mt", "ft", "pp", "cf", "al", "fig", "vol", "etc", "jan",
+    "feb", "aug", "sep", "sept", "oct", "nov", "dec", "ave", "bros", "dept", "est",
+}  # fmt: skip
 
 
 def found(text: str, kind: str, rule: str) -> list[str]:
@@ -111,7 +113,10 @@ def test_unicode_words_equal_the_slow_twin(text):
         ("Don't stop; it's U.S. policy.", ["Do", "n't", "stop", ";", "it", "'s", "U.S.", "policy", "."]),
         ("and/or http://a.b/c?d=e #tag 50%", ["and/or", "http", ":", "//a.b/c", "?", "d=e", "#", "tag", "50", "%"]),
         ("$3.50, 1,000 word... well-known --", ["$", "3.50", ",", "1,000", "word", "...", "well-known", "--"]),
-        ("(e.g. 'quoted') Mr. Smith said so. Go", ["(", "e.g.", "'", "quoted", "'", ")", "Mr.", "Smith", "said", "so", ".", "Go"]),
+        (
+            "(e.g. 'quoted') Mr. Smith said so. Go",
+            ["(", "e.g.", "'", "quoted", "'", ")", "Mr.", "Smith", "said", "so", ".", "Go"],
+        ),
         ("我们去。ไป e\u0301t\u0301", ["我", "们", "去", "。", "ไ", "ป", "e\u0301t\u0301"]),
         ("O'Neil's I'LL CAN'T 'tis", ["O'Neil", "'s", "I", "'LL", "CA", "N'T", "'", "tis"]),
         ("", []),
@@ -126,9 +131,11 @@ def test_unicode_words_by_hand(text, expected):
 def test_lengths_and_flags_of_words(text):
     for rule in ("split", "unicode"):
         rows = segments(table(text)).words(rule)
-        words = [one for one in found(text, "words", rule)]
+        words = found(text, "words", rule)
         assert rows.chars.tolist() == [len(word) for word in words]
-        assert [bool(union & flag.ALPHA) for union in rows.flags] == [any(char.isalpha() for char in word) for word in words]
+        assert [bool(union & flag.ALPHA) for union in rows.flags] == [
+            any(char.isalpha() for char in word) for word in words
+        ]
         by_hash = {}
         for word, digest in zip(words, rows.hash.tolist(), strict=True):
             assert by_hash.setdefault(digest, word) == word
@@ -159,7 +166,10 @@ def test_lengths_of_lines(text):
         ("One. Two! Three?", ["One.", "Two!", "Three?"]),
         ("Mr. Smith of the U.S. army paid 3.50 dollars. Yes", ["Mr. Smith of the U.S. army paid 3.50 dollars.", "Yes"]),
         ("“Go!” he said. (Really.) Well... maybe", ["“Go!”", "he said.", "(Really.)", "Well... maybe"]),
-        ("It ended... Then it began. and on, etc. and so on", ["It ended...", "Then it began.", "and on, etc. and so on"]),
+        (
+            "It ended... Then it began. and on, etc. and so on",
+            ["It ended...", "Then it began.", "and on, etc. and so on"],
+        ),
         ("第一句。第二句！“好。”完", ["第一句。", "第二句！", "“好。”", "完"]),
         ("  \n ", []),
         ("no end", ["no end"]),

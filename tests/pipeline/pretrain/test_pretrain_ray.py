@@ -18,14 +18,7 @@ ray = pytest.importorskip("ray")
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[None]:
     """Two cores of a Ray of its own."""
-    root = str(Path(__file__).parents[3])
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": root}},
-    )
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

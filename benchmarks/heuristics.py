@@ -1,0 +1,88 @@
+"""Speed of the heuristic filters on one core: ``python benchmarks/heuristics.py documents.jsonl.zst [--limit 10000]``.
+
+Each line is the best of several passes over the same documents, in fresh Arrow buffers per batch, nothing shared
+between lines. ``chain`` runs all filters of a recipe over each batch, which finds its words and lines once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import zstandard
+
+from operators.extract.fix_text import FixText
+from operators.filters.c4_lines import C4Lines
+from operators.filters.chinese_quality import ChineseQuality
+from operators.filters.gopher_quality import GopherQuality
+from operators.filters.gopher_repetition import GopherRepetition
+from operators.kernels.segmentation import forget, segments
+
+BATCH_ROWS = 500
+PASSES = 5
+
+
+def texts(path: Path, limit: int) -> Iterator[str]:
+    """The ``text`` field of each line."""
+    opened = zstandard.open(path, "rb") if path.suffix == ".zst" else path.open("rb")
+    with io.BufferedReader(opened) as lines:
+        for k, line in enumerate(lines):
+            if k == limit:
+                return
+            yield orjson.loads(line)["text"]
+
+
+def seconds(run: Callable[[pa.Table], object], batches: list[pa.Table]) -> float:
+    """CPU seconds of the best pass."""
+    best = float("inf")
+    for _ in range(PASSES):
+        forget()
+        begin = time.thread_time()
+        for batch in batches:
+            run(batch)
+        best = min(best, time.thread_time() - begin)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--limit", type=int, default=10_000)
+    arguments = parser.parse_args()
+    documents = list(texts(arguments.path, arguments.limit))
+    batches = [
+        pa.table({"text": pa.array(documents[k : k + BATCH_ROWS], pa.large_string())})
+        for k in range(0, len(documents), BATCH_ROWS)
+    ]
+    megabytes = sum(len(text.encode()) for text in documents) / 1e6
+    repetition, quality, c4 = GopherRepetition(), GopherQuality(), C4Lines()
+    runs: dict[str, Callable[[pa.Table], object]] = {
+        "gopher_repetition": repetition.measure,
+        "gopher_repetition dclm": GopherRepetition(flavour="dclm").measure,
+        "gopher_repetition dolma": GopherRepetition(flavour="dolma").measure,
+        "gopher_quality": quality.measure,
+        "c4_lines": c4.map,
+        "chinese_quality": ChineseQuality().measure,
+        "fix_text": FixText().map,
+        "words (unicode)": lambda docs: segments(docs).words("unicode"),
+        "chain: repetition + quality": lambda docs: (repetition.measure(docs), quality.measure(docs)),
+        "chain: repetition + quality + c4": lambda docs: (
+            repetition.measure(docs),
+            quality.measure(docs),
+            c4.map(docs),
+        ),
+    }
+    print(f"{len(documents)} documents, {megabytes:.1f} MB, one core, best of {PASSES}")
+    for name, run in runs.items():
+        run(batches[0])
+        best = seconds(run, batches)
+        print(f"{name:34s} {megabytes / best:8.1f} MB/s {len(documents) / best:10.0f} docs/s")
+
+
+if __name__ == "__main__":
+    main()
