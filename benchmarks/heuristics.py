@@ -1,4 +1,4 @@
-"""Speed of the heuristic filters on one core: ``python benchmarks/heuristics.py documents.jsonl.zst [--limit 10000]``.
+"""Speed of the heuristic filters on one core: ``python -m benchmarks.heuristics documents.jsonl.zst [--limit 10000]``.
 
 Each line is the best of several passes over the same documents, in fresh Arrow buffers per batch, nothing shared
 between lines. ``chain`` runs all filters of a recipe over each batch, which finds its words and lines once.

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,6 +168,7 @@ def plain(value: object) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of everything that may change what comes out."""
     names = ("sluice", "ray", "pyarrow", "numpy", "numba", "tokenizers", "torch", "fastwarc", "resiliparse")

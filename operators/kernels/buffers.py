@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,5 +53,7 @@ def text_buffers(column: pa.Array | pa.ChunkedArray) -> TextBuffers:
 def large_strings(data: ByteArray, offsets: OffsetArray, valid: npt.NDArray[np.bool_]) -> pa.Array:
     """A large_string column over what a kernel wrote: the opposite of ``text_buffers``; nothing but ``valid`` is copied."""
     bitmap = np.packbits(valid, bitorder="little")
-    buffers = [pa.py_buffer(memoryview(one)) for one in (offsets, data, bitmap)]
-    return pa.LargeStringArray.from_buffers(len(valid), buffers[0], buffers[1], buffers[2])
+    columns: list[Any] = [offsets, data, bitmap]
+    return pa.Array.from_buffers(
+        pa.large_string(), len(valid), [pa.py_buffer(one) for one in (columns[2], *columns[:2])]
+    )

@@ -98,6 +98,19 @@ def has_byte(word: int, repeated: int) -> bool:
 
 
 @lean_kernel
+def next_byte(data: ByteArray, position: int, last: int, byte: int) -> int:
+    """Position of the first ``byte`` (ASCII) from ``position`` on, or ``last``."""
+    repeated = byte * _ONES
+    while position + 8 <= last:
+        if has_byte(load_word(data, position), repeated):
+            break
+        position += 8
+    while position < last and data[position] != byte:
+        position += 1
+    return position
+
+
+@lean_kernel
 def count_chars(data: ByteArray, first: int, last: int) -> int:
     """Code points in ``data[first:last]``: bytes that do not go on a character (10xxxxxx)."""
     chars, position = last - first, first

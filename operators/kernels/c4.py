@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.kernels.buffers import ByteArray, FlagArray, IntArray, TextBuffers, large_strings, text_buffers
-from operators.kernels.bytewise import code_point, code_point_before, copy_bytes, count_chars, trim
+from operators.kernels.bytewise import code_point, code_point_before, copy_bytes, count_chars, next_byte, trim
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.segmentation import Segments
 from operators.kernels.spans import Spans, count_sentences
@@ -23,7 +23,6 @@ PAGE_RULES = ("lorem_ipsum", "curly_bracket", "too_few_sentences")
 
 _KEPT, _LONG_WORD, _UNFINISHED, _SHORT, _JAVASCRIPT, _POLICY, _SENTENCES = 1, 2, 3, 4, 5, 6, 7
 _LOREM_PAGE, _BRACKET_PAGE, _FEW_SENTENCES_PAGE = 0, 1, 2
-
 _PHRASES = (b"lorem ipsum", b"javascript", b"terms of use", b"privacy policy", b"cookie policy", b"uses cookies",
             b"use of cookies", b"use cookies", b"[edit]", b"[citation needed]")  # fmt: skip
 
@@ -112,9 +111,7 @@ def _copy_line(
     """Copy a line without its citations; returns the end in ``target``."""
     position = first
     while citations and position < last:
-        stop = position
-        while stop < last and data[stop] != 91:
-            stop += 1
+        stop = next_byte(data, position, last, 91)
         copy_bytes(data, position, stop, target, at)
         at += stop - position
         if stop == last:
@@ -255,8 +252,7 @@ def edit_pages(
             if fate == _KEPT:
                 if rules.min_sentences >= 0:
                     counts[_SENTENCES, text] += count_sentences(target, flags, place, end)
-                if place > at:
-                    target[at] = 10
+                target[at] = 10 if place > at else target[at]
                 at = end
         if page_rule[text] < 0 and counts[_SENTENCES, text] < rules.min_sentences:
             page_rule[text] = _FEW_SENTENCES_PAGE
@@ -264,8 +260,9 @@ def edit_pages(
             at = begin
         elif rules.strip_page:
             first, last, _ = trim(target, flags, begin, at)
-            for k in range(last - first):
-                target[begin + k] = target[first + k]
+            if first > begin:
+                for k in range(last - first):
+                    target[begin + k] = target[first + k]
             at = begin + last - first
         ends[text + 1] = at
         before = count_chars(texts.data, texts.offsets[text], texts.offsets[text + 1])
@@ -290,8 +287,8 @@ def pages(found: Segments, rules: Rules, end_marks: tuple[str, ...]) -> Pages:
     target = np.empty(int(texts.offsets[-1] - texts.offsets[0]) + 16, np.uint8)
     ends = np.empty(num_texts + 1, np.int64)
     counts, page_rule = np.zeros((len(COUNTS) + 1, num_texts), np.int64), np.full(num_texts, -1, np.int64)
-    marks = np.array([ord(mark) for mark in end_marks], np.int64)
-    edit_pages(texts, lines, unicode_flags(), rules, (marks, PHRASES, FIRSTS), target, ends, counts, page_rule)
+    tables = np.array([ord(mark) for mark in end_marks], np.int64), PHRASES, FIRSTS
+    edit_pages(texts, lines, unicode_flags(), rules, tables, target, ends, counts, page_rule)
     return Pages(large_strings(target, ends, ends[1:] > ends[:-1]), counts, page_rule)
 
 

@@ -9,6 +9,8 @@ from operators.kernels.words import Words
 
 _PREFIX = 40
 """Bytes looked at before an n-gram is hashed; 10 words have 42 in English prose."""
+_FIRST_PREFIX = 16
+"""Bytes looked at in the first round; 5 words have 21 in English prose, and shorter n-grams are always hashed."""
 
 Scratch = tuple[Int32Array, ByteArray, IntArray, IntArray, ByteArray, Int32Array, Int32Array]
 
@@ -36,20 +38,22 @@ def _share_prefixes(
     listed: Int32Array,
     key: IntArray,
 ) -> None:
-    """Fill ``shared``: how many of the packed bytes from each word on may occur at another word, 0, 8, 16 ... _PREFIX.
+    """Fill ``shared``: how many of the packed bytes from each word on may occur at another word, 0, 16, 24 ... _PREFIX.
 
-    Each round looks at the next 8 bytes of the words left by the one before. ``seen`` has room for 8 slots a word, which
+    The first round looks at 16 bytes, each further one at the next 8 of the words left by the one before. ``seen`` has room for 8 slots a word, which
     hold 1 or 2 for once or more; two keys in one slot cost time later and nothing else.
     """
     left = num_words
     for word in range(num_words):
         shared[word], listed[word], key[word] = 0, word, 0
-    for size in range(8, _PREFIX + 1, 8):
+    for size in range(_FIRST_PREFIX, _PREFIX + 1, 8):
         mask = 2 * table_mask(left) + 1
         seen[: mask + 1] = 0
         for k in range(left):
             word = listed[k]
             if at[word] + size <= at[num_words]:
+                if size == _FIRST_PREFIX:
+                    key[word] = load_word(packed, at[word]) * -4658895280553007687
                 key[word] = (key[word] ^ load_word(packed, at[word] + size - 8)) * -7046029254386353131
                 key[word] ^= key[word] >> 32
                 slot = slot_of(key[word], mask)
@@ -84,7 +88,10 @@ def _scan_copies(
     found = 0
     for k in range(left):
         word = listed[k]
-        if word + size <= num_words and shared[word] >= min((at[word + size] - at[word]) & ~7, _PREFIX):
+        if word + size > num_words:
+            break
+        length = at[word + size] - at[word]
+        if length < _FIRST_PREFIX or shared[word] >= min(length & ~7, _PREFIX):
             listed[found] = word
             found += 1
     mask = table_mask(found)

@@ -12,11 +12,11 @@ from operators.kernels.bytewise import (
     code_point,
     code_point_before,
     count_chars,
-    has_byte,
     hash_bytes,
     is_closer,
     is_final_dot,
     load_word,
+    next_byte,
     next_solid,
     trim,
 )
@@ -72,27 +72,15 @@ def _emit(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, sp
 
 
 @lean_kernel
-def _next_newline(data: ByteArray, position: int, last: int) -> int:
-    """Position of the first line feed from ``position`` on, or ``last``."""
-    while position + 8 <= last:
-        if has_byte(load_word(data, position), 0x0A0A0A0A0A0A0A0A):
-            break
-        position += 8
-    while position < last and data[position] != 10:
-        position += 1
-    return position
-
-
-@lean_kernel
 def _newline_spans(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, spans: Spans) -> int:
     """Split at each line feed, blank lines kept."""
-    stop = _next_newline(data, first, last)
+    stop = next_byte(data, first, last, 10)
     while stop < last:
         row = _emit(data, flags, first, stop, row, spans)
         if row < 0:
             return row
         first = stop + 1
-        stop = _next_newline(data, first, last)
+        stop = next_byte(data, first, last, 10)
     return _emit(data, flags, first, last, row, spans)
 
 
@@ -133,7 +121,7 @@ def _splitlines_spans(data: ByteArray, flags: FlagArray, first: int, last: int, 
 def _paragraph_spans(data: ByteArray, flags: FlagArray, first: int, last: int, row: int, spans: Spans) -> int:
     """The stripped text, split at runs of two line feeds and more."""
     first, last, _ = trim(data, flags, first, last)
-    position = _next_newline(data, first, last)
+    position = next_byte(data, first, last, 10)
     while position < last:
         if data[position + 1] == 10:  # the stripped text does not end in a line feed
             row = _emit(data, flags, first, position, row, spans)
@@ -142,7 +130,7 @@ def _paragraph_spans(data: ByteArray, flags: FlagArray, first: int, last: int, r
             while data[position] == 10:
                 position += 1
             first = position
-        position = _next_newline(data, position + 1, last)
+        position = next_byte(data, position + 1, last, 10)
     return _emit(data, flags, first, last, row, spans)
 
 

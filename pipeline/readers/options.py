@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 import pyarrow as pa
@@ -114,7 +115,7 @@ class Read(Value):
         """The field that holds the text."""
         return dict(self.fields)["text"][0]
 
-    @property
+    @cached_property
     def further(self) -> tuple[pa.Field, ...]:
         """The columns of a JSONL source beyond the fixed ones."""
         types = dict(self.column_types)
