@@ -125,7 +125,9 @@ def documents(path: Path, megabytes: float) -> Iterator[pa.Table]:
         record = json.loads(line)
         text = record["text"]
         size += len(text.encode())
-        rows.append({"id": document_id("bench", str(size), text.encode()), "text": text, "source": record.get("source", "")})
+        rows.append(
+            {"id": document_id("bench", str(size), text.encode()), "text": text, "source": record.get("source", "")}
+        )
         if len(rows) == ROWS or size > megabytes * 1e6:
             yield pa.Table.from_pylist(rows, SCHEMA)
             rows = []
@@ -184,7 +186,9 @@ def sides(path: Path, folder: Path, first: pa.Table) -> list[Reference | Bare | 
         encoder = Encoder(text, name)
         encoder.encode(first["text"].combine_chunks())  # holds the fast engine against the reference
         spent = time.process_time() - started
-        print(f"start with engine {name}, its checks and {first.num_rows} documents included: {spent:.2f} CPU s a process")
+        print(
+            f"start with engine {name}, its checks and {first.num_rows} documents included: {spent:.2f} CPU s a process"
+        )
         if name == "tokenizers" or encoder.engine != "tokenizers":
             found.append(Ours(encoder, folder / name))
     return found

@@ -48,10 +48,7 @@ _CONTEXT = _context_words()
 """Words before a number of four parts that say it is none of a machine; their last 8 bytes as big-endian numbers."""
 
 
-_PARAGRAPH, _VERSION_ZH, _WIDE_COLON = (
-    np.frombuffer(text.encode(), np.uint8)
-    for text in ("§", "版本", "：")  # noqa: RUF001  # the wide colon is meant
-)
+_PARAGRAPH, _VERSION_ZH, _WIDE_COLON = (np.frombuffer(text.encode(), np.uint8) for text in ("§", "版本", "："))
 """Signs and words in other scripts that say the same; a colon that may stand between."""
 
 

@@ -60,9 +60,7 @@ class TokenizeSink(Sink):
     def __init__(self, encoder: Encoder, eos: int, task: Task) -> None:
         self._encoder = encoder
         self._eos = eos
-        self._writer = ShardWriter(
-            task.scratch, dtype=encoder.dtype, eos=eos, name=f"sluice-{encoder.sha256[:16]}"
-        )
+        self._writer = ShardWriter(task.scratch, dtype=encoder.dtype, eos=eos, name=f"sluice-{encoder.sha256[:16]}")
         self._dropped = ParquetShard(task.scratch / "dropped.parquet")
         self._ledger = Ledger()
         self._flow = Flow(_NAME)

@@ -113,8 +113,11 @@ class TrainTokenizer(ShardWork):
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = training_split()
         trainer = BpeTrainer(
-            vocab_size=self._rounded, min_frequency=self.min_frequency, special_tokens=list(self.special_tokens),
-            initial_alphabet=ByteLevel.alphabet(), show_progress=False,
+            vocab_size=self._rounded,
+            min_frequency=self.min_frequency,
+            special_tokens=list(self.special_tokens),
+            initial_alphabet=ByteLevel.alphabet(),
+            show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
         tokenizer.pre_tokenizer = encoding_split()

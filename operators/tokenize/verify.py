@@ -56,7 +56,9 @@ def _other_indexes(stem: Path, offsets: npt.NDArray[np.int64]) -> list[str]:
     problems = []
     if _beside(stem, ".ds.index").read_bytes() != offsets[1:].astype("<u8").tobytes():
         problems.append("its .ds.index and .offsets.npy differ")
-    rows = [line.split(",")[:2] for line in gzip.decompress(_beside(stem, ".csv.gz").read_bytes()).decode().splitlines()]
+    rows = [
+        line.split(",")[:2] for line in gzip.decompress(_beside(stem, ".csv.gz").read_bytes()).decode().splitlines()
+    ]
     if [(int(s), int(e)) for s, e in rows] != list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
         problems.append("its .csv.gz and .offsets.npy differ")
     docs = pq.read_table(_beside(stem, ".docs.parquet"), columns=["start", "num_tokens"])

@@ -15,7 +15,7 @@ class Markup(str):
     __slots__ = ()
 
 
-Content: TypeAlias = "str | int | float | None | Iterable[Content]"
+Content: TypeAlias = "str | int | float | Iterable[Content] | None"
 
 
 def element(tag: str, *content: Content, **attributes: str | float | None) -> Markup:

@@ -21,7 +21,9 @@ from operators.tokenize.engines import Ids, Offsets, Reference
 from pipeline.errors import UserError
 
 SPECIALS = ("<|endoftext|>", "<|pad|>", "<|fim_1|>")
-PIECES = st.one_of(st.text(max_size=12), st.sampled_from([*SPECIALS, *TEXTS, " ", "\n", "\0", "中", "'s", "\U0001f600"]))
+PIECES = st.one_of(
+    st.text(max_size=12), st.sampled_from([*SPECIALS, *TEXTS, " ", "\n", "\0", "中", "'s", "\U0001f600"])
+)
 BATCHES = st.lists(st.lists(PIECES, max_size=6).map("".join), max_size=6)
 
 

@@ -81,7 +81,9 @@ def test_width_of_a_token(tmp_path: Path, size: int, dtype: str, name: str) -> N
 
 
 @pytest.fixture(scope="module")
-def whole_shard(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> tuple[pa.Table, Result, dict[str, bytes]]:
+def whole_shard(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path
+) -> tuple[pa.Table, Result, dict[str, bytes]]:
     """4,200 short documents, more than a row group, tokenized in one batch."""
     docs = documents([TEXTS[k % 6][k % 11 : k % 11 + k % 5] if k % 7 else None for k in range(4200)])
     folder = tmp_path_factory.mktemp("whole")

@@ -108,7 +108,11 @@ def test_processes_and_threads_do_not_show(tmp_path: Path) -> None:
         "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[3])]),
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "other")], env=environment, capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", code, str(tmp_path / "other")],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     mine = trained(tmp_path / "mine", documents([text * 3 for text in TEXTS])).read_bytes()
     assert done.stdout == mine
@@ -123,12 +127,16 @@ def test_shape_of_the_tokenizer(tmp_path: Path) -> None:
 
 
 def test_too_little_text_gives_fewer_tokens_and_says_so(tmp_path: Path) -> None:
-    card = json.loads(files(TrainTokenizer(vocab_size=1024), tmp_path / "task", MemoryShard(documents(["abab"])))[".card.json"])
+    card = json.loads(
+        files(TrainTokenizer(vocab_size=1024), tmp_path / "task", MemoryShard(documents(["abab"])))[".card.json"]
+    )
     assert (card["vocab_size"], card["vocab_size_wanted"]) == (258, 1024)  # 256 bytes, the end mark, "ab"
 
 
 def test_no_merge_makes_a_special_token(tmp_path: Path) -> None:
-    path = trained(tmp_path / "task", documents(["<|endoftext|>" * 50, " <|endoftext|>\n" * 50, "x<|endoftext|>y" * 50]))
+    path = trained(
+        tmp_path / "task", documents(["<|endoftext|>" * 50, " <|endoftext|>\n" * 50, "x<|endoftext|>y" * 50])
+    )
     model = json.loads(path.read_bytes())["model"]
     assert "endoftext" in model["vocab"]
     assert "<|endoftext|>" not in {left + right for left, right in model["merges"]}
@@ -216,7 +224,9 @@ def test_long_documents_are_cut(tmp_path: Path) -> None:
 
 def test_as_a_step() -> None:
     work = TrainTokenizer.model_validate({"algorithm": "byte_bpe", "vocab_size": 8192})
-    assert work.nodes("bpe", "unique", 7) == (Node("bpe", work.model_copy(update={"seed": 7}), {"documents": "unique"}),)
+    assert work.nodes("bpe", "unique", 7) == (
+        Node("bpe", work.model_copy(update={"seed": 7}), {"documents": "unique"}),
+    )
     assert TrainTokenizer(seed=5).nodes("bpe", "unique", 7)[0].work == TrainTokenizer(seed=5)
     (plan,) = work.tasks({"documents": 3})
     assert (plan.index, plan.needs) == (0, {"documents": None})

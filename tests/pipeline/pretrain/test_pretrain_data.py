@@ -17,9 +17,7 @@ from tests.pipeline.pretrain.conftest import EOS, document_id, sentences, token_
 def opened(folder: Path, parts: list[list[int]], documents: list[list[int]], **options: object) -> Corpus:
     """A corpus of shards that hold the documents with the given numbers."""
     shards = [
-        write_shard(
-            folder / f"s{number}", [documents[k] for k in part], ids=[document_id(k) for k in part]
-        )
+        write_shard(folder / f"s{number}", [documents[k] for k in part], ids=[document_id(k) for k in part])
         for number, part in enumerate(parts)
     ]
     return open_corpus(token_data(*shards), **{"held_out_fraction": 0.2, "seed": 0, **options})
@@ -85,7 +83,9 @@ def test_documents_of_a_window_are_named(tmp_path_factory: pytest.TempPathFactor
     folder.mkdir(exist_ok=True)
     documents = [[1 + k % 40] * (1 + k % 5) for k in range(60)]
     corpus = opened(folder, [list(range(25)), list(range(25, 60))], documents)
-    starts = {int(s) + (0 if n == 0 else 10**6) for n, s in zip(corpus.held_out.shard, corpus.held_out.start, strict=True)}
+    starts = {
+        int(s) + (0 if n == 0 else 10**6) for n, s in zip(corpus.held_out.shard, corpus.held_out.start, strict=True)
+    }
     owner, position = [], {0: 0, 1: 0}
     for number, document in enumerate(documents):
         shard = int(number >= 25)

@@ -117,7 +117,8 @@ def test_ranks_that_cannot_share_a_batch_are_refused(make_job: MakeJob) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "message"), [(7, RunFailedError, "rank 1 of the training ended with 7: oh"), (2, UserError, "^oh$")]
+    ("code", "error", "message"),
+    [(7, RunFailedError, "rank 1 of the training ended with 7: oh"), (2, UserError, "^oh$")],
 )
 def test_a_rank_that_fails_takes_the_others_with_it(
     make_job: MakeJob, code: int, error: type[Exception], message: str

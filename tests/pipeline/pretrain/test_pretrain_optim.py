@@ -38,9 +38,7 @@ def test_only_matrices_are_decayed(tied: bool) -> None:
     optimizer = make_optimizer(model, TrainConfig(shape=SMALL, learning_rate=1e-3, weight_decay=0.3))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     kept = {name for name, parameter in model.named_parameters() if decay[id(parameter)] == 0.0}
-    assert kept == {
-        "embedding.weight", "norm.weight", "blocks.0.attention_norm.weight", "blocks.0.ffn_norm.weight"
-    }
+    assert kept == {"embedding.weight", "norm.weight", "blocks.0.attention_norm.weight", "blocks.0.ffn_norm.weight"}
     assert len(decay) == len(list(model.parameters()))
 
 

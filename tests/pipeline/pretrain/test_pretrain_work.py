@@ -62,7 +62,9 @@ def test_one_task_needs_every_shard() -> None:
     assert (plan.index, dict(plan.needs)) == (0, {"documents": None})
 
 
-@pytest.mark.parametrize("wrong", [{"preset": "small"}, {"steps": 0}, {"sequence_lenght": 5}, {"learning_rate": -1.0}, {"workers": 3}])
+@pytest.mark.parametrize(
+    "wrong", [{"preset": "small"}, {"steps": 0}, {"sequence_lenght": 5}, {"learning_rate": -1.0}, {"workers": 3}]
+)
 def test_mistakes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Pretrain(**wrong)
