@@ -41,7 +41,7 @@ class Segments:
         if rule not in self._found:
             texts, flags = self.texts, unicode_flags()
             self._found[rule] = _fill(
-                Words, texts, _bytes(texts) // 5,
+                Words, texts, _bytes(texts) // 4,
                 lambda first, words: find_words(texts, flags, ASCII_CLASSES, _WORD_RULES[rule], first, words),
             )  # fmt: skip
         return self._found[rule]
@@ -51,7 +51,7 @@ class Segments:
         if rule not in self._found:
             texts, flags = self.texts, unicode_flags()
             self._found[rule] = _fill(
-                Spans, texts, _bytes(texts) // 50,
+                Spans, texts, _bytes(texts) // 40,
                 lambda first, spans: find_spans(texts, flags, _SPAN_RULES[rule], first, spans),
             )  # fmt: skip
         return self._found[rule]
