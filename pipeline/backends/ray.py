@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ class RayBackend:
         # A short path: the sockets below it must stay under 107 bytes. Named after the run, so that the next driver
         # of the same run removes what a killed one left.
         self._temp = ray_folder(self._storage)
+        end_leftovers(self._temp)
         shutil.rmtree(self._temp, ignore_errors=True)
         cpus = max(workers or 0, os.cpu_count() or 1)
         ray.init(
@@ -155,6 +157,24 @@ class RayBackend:
 def ray_folder(storage: Storage) -> Path:
     """Where a run's own Ray keeps its sockets and logs."""
     return Path(tempfile.gettempdir()) / f"sluice-{os.getuid()}-{storage.short_id}"
+
+
+def end_leftovers(folder: Path) -> list[int]:
+    """End processes of an earlier Ray in that folder; returns their pids.
+
+    A killed driver takes its Ray with it, but for the agents, which first try for a minute to tell it. They name the
+    folder on their command line.
+    """
+    ended = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            named = f"{folder}/".encode() in entry.read_bytes().replace(b"\0", b"/")
+            if named and int(entry.parent.name) != os.getpid():
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+                ended.append(int(entry.parent.name))
+        except (OSError, ProcessLookupError):
+            continue  # it ended by itself, or is another user's
+    return ended
 
 
 def _python_path(root: str) -> str:
