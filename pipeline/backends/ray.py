@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -162,19 +163,25 @@ def ray_folder(storage: Storage) -> Path:
 def end_leftovers(folder: Path) -> list[int]:
     """End processes of an earlier Ray in that folder; returns their pids.
 
-    A killed driver takes its Ray with it, but for the agents, which first try for a minute to tell it. They name the
-    folder on their command line.
+    A killed driver takes its Ray with it, but for the agents, which first try for a minute to tell it. They rename
+    themselves, so it is their open log files that tell whose they are.
     """
     ended = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            named = f"{folder}/".encode() in entry.read_bytes().replace(b"\0", b"/")
-            if named and int(entry.parent.name) != os.getpid():
-                os.kill(int(entry.parent.name), signal.SIGKILL)
-                ended.append(int(entry.parent.name))
-        except (OSError, ProcessLookupError):
-            continue  # it ended by itself, or is another user's
+    for process in Path("/proc").glob("[0-9]*"):
+        pid = int(process.name)
+        if pid != os.getpid() and _holds(process / "fd", f"{folder}/"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                ended.append(pid)
     return ended
+
+
+def _holds(handles: Path, prefix: str) -> bool:
+    """Whether one of a process's open files lies under a folder; False where that cannot be seen."""
+    try:
+        return any(str(handle.readlink()).startswith(prefix) for handle in handles.iterdir())
+    except OSError:
+        return False  # ended by itself, or another user's
 
 
 def _python_path(root: str) -> str:
