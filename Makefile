@@ -27,8 +27,8 @@ $(STAMP): pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -c "from operators.kernels.compiled import warm; warm()"
 	touch $@
 
-test: setup  ## the test suite (under 12 minutes on 2 cores)
-	$(BIN)/pytest -q
+test: setup  ## the test suite (under 12 minutes on 2 cores); tests of one group share their run, so they stay together
+	$(BIN)/pytest -q -n 2 --dist loadgroup
 
 check: setup  ## what a change must pass: style, types, layers, spelling
 	$(BIN)/ruff check .
