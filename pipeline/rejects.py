@@ -74,7 +74,9 @@ def scrubbed(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Table:
 
 def excerpts(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Array:
     """The first characters of each text, scrubbed; cut long first so that no address is cut in half."""
-    long = pc.utf8_slice_codeunits(docs["text"].combine_chunks(), 0, 8 * EXCERPT_CHARS)
+    # Bytes first, since finding the n-th character reads the whole text; 8 bytes hold at least 2 characters.
+    heads = pc.binary_slice(docs["text"].combine_chunks().cast(pa.large_binary()), 0, 8 * EXCERPT_CHARS).to_pylist()
+    long = pa.array([None if head is None else head.decode(errors="ignore") for head in heads], pa.large_string())
     short = docs.set_column(docs.column_names.index("text"), "text", long)
     text = scrubbed(short, scrubbers)["text"].combine_chunks()
     return pc.utf8_slice_codeunits(text, 0, EXCERPT_CHARS).cast(pa.string())
