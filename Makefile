@@ -21,9 +21,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch first and alone, so that no other requirement chooses a build with CUDA for a machine without a GPU.
-$(STAMP): pyproject.toml $(VENV)/bin/python
+$(STAMP): pyproject.toml constraints.txt $(VENV)/bin/python
 	$(BIN)/pip install -q $(TORCH)
-	$(BIN)/pip install -q -e '.[s3,test,dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[s3,test,dev]'
 	$(BIN)/python -c "from operators.kernels.compiled import warm; warm()"
 	touch $@
 
@@ -49,7 +49,7 @@ chaos: setup  ## the long kill sweep: more seeds than the test suite has
 
 wheelhouse: setup  ## every wheel needed, for compute nodes without network: pip install --no-index --find-links wheelhouse sluice
 	$(BIN)/pip wheel -q -w wheelhouse $(TORCH)
-	$(BIN)/pip wheel -q -w wheelhouse --find-links wheelhouse '.[s3]'
+	$(BIN)/pip wheel -q -w wheelhouse -c constraints.txt --find-links wheelhouse '.[s3]'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis wheelhouse

@@ -28,12 +28,13 @@ def survive(
 ) -> tuple[list[tuple[int, T]], list[Failure]]:
     """Results for the parts that went through, as (first row, result), and the rows that did not.
 
-    ``UserError`` and ``RunFailedError`` are not about a document and pass through.
+    What is not about a document passes through: ``UserError``, ``RunFailedError``, and ``MemoryError`` and ``OSError``,
+    since a verdict must not hang on the machine; the driver then tries the shard again.
     """
     try:
         return [(first_row, work(docs))], []
-    except (UserError, RunFailedError):
-        raise
+    except (UserError, RunFailedError, MemoryError, OSError):
+        raise  # about the recipe, the code, or this machine, not about a document
     except Exception as error:  # recorded in quarantine with the row's origin
         if docs.num_rows <= 1:
             if docs.num_rows == 0:

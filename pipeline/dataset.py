@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from pipeline.ledger import Ledger, total
 from pipeline.readers.read import Read
 from pipeline.shards import CommittedShard, ShardSpec
 from pipeline.storage import Storage
+from pipeline.work import Kind
 
 RUN_FILE = "run.json"
 
@@ -32,7 +34,7 @@ class Dataset:
     commits: Mapping[int, Commit]
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """What its shards hold."""
         return self.run.nodes[self.name]["kind"]
 
@@ -62,16 +64,22 @@ class Dataset:
                 if output.folder == folder:
                     yield pq.read_table(self.run.storage.local_path(output.name))
 
+    @cached_property
+    def _base(self) -> Dataset:
+        """The dataset a selection selects from."""
+        return self.run[self.run.nodes[self.name]["inputs"]["documents"]]
+
+    @cached_property
+    def _read(self) -> Read:
+        return Read.model_validate_json(orjson.dumps(self.run.nodes[self.name]["read"]))
+
     def _spec(self, index: int) -> ShardSpec:
-        node = self.run.nodes[self.name]
-        commit = self.commits[index]
-        if node["kind"] == "source":
-            read = Read.model_validate_json(orjson.dumps(node["read"]))
-            return ShardSpec.of(
-                commit, self.folder, "source", read=read, pieces=self.run.inputs[self.name].shards[index]
-            )
-        base = self.run[node["inputs"]["documents"]]._spec(index) if node["kind"] == "selection" else None  # noqa: SLF001  # same class
-        return ShardSpec.of(commit, self.folder, node["kind"], base=base)
+        kind, commit = self.kind, self.commits[index]
+        if kind == "source":
+            pieces = self.run.inputs[self.name].shards[index]
+            return ShardSpec.of(commit, self.folder, kind, read=self._read, pieces=pieces)
+        base = self._base._spec(index) if kind == "selection" else None  # noqa: SLF001  # same class
+        return ShardSpec.of(commit, self.folder, kind, base=base)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Run:
         """The recipe's steps, in its order."""
         return list(self.facts["datasets"])
 
-    @property
+    @cached_property
     def inputs(self) -> Mapping[str, FrozenInputs]:
         """Frozen inputs of each reading step."""
         return {

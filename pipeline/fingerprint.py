@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -93,6 +94,13 @@ def source_hash(cls: type) -> str:
     return whole.hexdigest()[:16]
 
 
+@cache
+def core_versions() -> dict[str, str]:
+    """Versions that decide the bytes of every dataset: Parquet's writer, text functions, compiled kernels, Unicode."""
+    found = _versions(("pyarrow", "numpy", "numba", "zstandard"))
+    return {**found, "unicode": unicodedata.unidata_version}
+
+
 def _qualified(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
@@ -122,10 +130,13 @@ def _imports(module: str, source: bytes) -> list[str]:
     for statement in ast.walk(ast.parse(source)):
         if isinstance(statement, ast.Import):
             found.extend(alias.name for alias in statement.names)
-        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+        elif isinstance(statement, ast.ImportFrom):
+            # ``from .x import y`` in a.b.c is from a.b.x; one more dot goes one more package up.
+            package = module.split(".")[: -statement.level] if statement.level else []
+            base = ".".join([*package, *([statement.module] if statement.module else [])])
             for alias in statement.names:
-                inner = f"{statement.module}.{alias.name}"
-                found.append(inner if _is_module(inner) else statement.module)
+                inner = f"{base}.{alias.name}"
+                found.append(inner if _is_module(inner) else base)
     return [name for name in found if name.partition(".")[0] in tops]
 
 

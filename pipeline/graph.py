@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.commit import Commit
 from pipeline.errors import RunFailedError, UserError
-from pipeline.fingerprint import FORMAT_VERSION, digest, file_sha256
+from pipeline.fingerprint import FORMAT_VERSION, core_versions, digest, file_sha256
 from pipeline.inputs import FrozenInputs
 from pipeline.shards import ShardSpec
 from pipeline.value import Artifact, artifacts, replace_artifacts
@@ -55,6 +55,7 @@ class Graph:
     def __init__(self, nodes: Sequence[Node], inputs: Mapping[str, FrozenInputs], limit: int | None = None) -> None:
         self.inputs = inputs
         self.limit = limit
+        self._files = {name: {file.path: file for file in frozen.files} for name, frozen in inputs.items()}
         self.states: dict[str, NodeState] = {}
         for node in _ordered(nodes):
             deps = dict(node.inputs)
@@ -86,12 +87,23 @@ class Graph:
         state.plans = state.work.tasks(self._shard_counts(state))
         for index in sorted(present):
             if index < len(state.plans):
+                self._check_inputs(state, present[index])
                 state.commits[index] = present[index]
         state.waits = [0] * len(state.plans)
         for plan in state.plans:
             for event in self._missing(plan, state):
                 state.waits[plan.index] += 1
                 state.waiting_for.setdefault(event, []).append(plan.index)
+
+    def _check_inputs(self, state: NodeState, commit: Commit) -> None:
+        """A shard that was read from other files, or from these when they held something else, must not be served."""
+        if isinstance(state.work, ReadWork) and commit.inputs != _listed(self.input_keys(state.name, commit.index)):
+            paths = ", ".join(piece.path for piece in self.inputs[state.name].shards[commit.index])
+            msg = (
+                f"step {state.name!r}: shard {commit.index} of this run was made from other content than {paths} holds "
+                f"now; give the run another --out, or restore the file"
+            )
+            raise UserError(msg)
 
     def identify(self, state: NodeState) -> str:
         """Derive the fingerprint and the name of the dataset."""
@@ -100,7 +112,7 @@ class Graph:
         sources = {role: self.states[name] for role, name in state.deps.items()}
         state.set_key = self._set_key(state, list(sources.values()))
         keys: dict[str, Any] = {role: self._key(source) for role, source in sources.items()}
-        identity = {"format": FORMAT_VERSION, "work": state.work, "inputs": keys}
+        identity = {"format": FORMAT_VERSION, "versions": core_versions(), "work": state.work, "inputs": keys}
         if state.work.barrier:
             identity["set"] = state.set_key
         state.fingerprint = digest(identity)
@@ -195,6 +207,7 @@ class Graph:
             inputs=inputs,
             input_keys=self.input_keys(name, index),
             pieces=pieces,
+            frozen=tuple(self._files[name][path] for path in dict.fromkeys(piece.path for piece in pieces)),
             parent=parent,
             artifacts=tuple(dict.fromkeys(names)),
         )
@@ -203,7 +216,7 @@ class Graph:
         """What a task's inputs are, for its commit record: hashes of committed outputs, or of the frozen files."""
         state = self.states[name]
         if isinstance(state.work, ReadWork):
-            frozen = {file.path: file for file in self.inputs[name].files}
+            frozen = self._files[name]
             parts = [
                 (p.start, p.end, frozen[p.path].digest or frozen[p.path].etag or frozen[p.path].size)
                 for p in self.inputs[name].shards[index]
@@ -228,6 +241,11 @@ class Graph:
             )
         base = self.shard(state.node.inputs["documents"], index) if state.work.kind == "selection" else None
         return ShardSpec.of(commit, state.dataset or "", state.work.kind, base=base)
+
+
+def _listed(keys: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """As a commit record holds them."""
+    return {role: list(values) for role, values in keys.items()}
 
 
 def _ordered(nodes: Sequence[Node]) -> list[Node]:

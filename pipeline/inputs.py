@@ -179,6 +179,16 @@ def _digest(path: str, size: int) -> str:
     return digest.hexdigest()
 
 
+def check_unchanged(files: Sequence[FrozenFile]) -> None:
+    """Look at frozen files again, before and after they are read.
+
+    Raises:
+        UserError: one of them changed since it was frozen.
+    """
+    for before in files:
+        _check_unchanged(before, _frozen(before.path, before))
+
+
 def _check_unchanged(before: FrozenFile, now: FrozenFile) -> None:
     if now.size != before.size:
         msg = f"input {now.path} changed since this run began: {before.size} bytes then, {now.size} now; {_REMEDY}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -14,10 +14,11 @@ from pipeline.backends.backend import Backend, Finished
 from pipeline.commit import Commit, commit_name, committed, read_commit
 from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.expectations import check
-from pipeline.fingerprint import FORMAT_VERSION
 from pipeline.graph import Graph, NodeState
-from pipeline.ledger import Ledger, total
+from pipeline.ledger import total
+from pipeline.pretrain.stopping import ASKED
 from pipeline.progress import Progress
+from pipeline.sealing import manifest, warnings
 from pipeline.storage import Storage
 from pipeline.watch import MetricsWatch
 from pipeline.work import StreamWork
@@ -25,7 +26,11 @@ from pipeline.worker import Assignment, TaskSpec, execute
 from pipeline.workflow import Expect
 
 MAX_ATTEMPTS = 3
-"""Attempts at an assignment before the run fails."""
+"""Attempts at an assignment that raised before the run fails."""
+
+MAX_DEATHS = 20
+"""Deaths of the process at work on one assignment before the run fails: a kill is no verdict on the shard, but one that
+kills every process is."""
 
 DRAIN_S = 30.0
 """How long a stopping driver waits for running tasks; what has not ended is done again next time."""
@@ -105,6 +110,8 @@ class Driver:
         """Check what a complete dataset holds, then write its manifest."""
         self._sealed.add(state.name)
         ledger = total(state.commits[k].ledger for k in sorted(state.commits))
+        for warning in warnings(state, ledger, self.storage):
+            self.progress.note(f"warning: {warning}")
         check(state.name, ledger, self.expect.get(state.name, Expect()))
         name = f"{state.dataset}/manifest.json"
         data = orjson.dumps(manifest(state, ledger, self.graph), option=orjson.OPT_INDENT_2)
@@ -183,14 +190,29 @@ class Driver:
         self.progress.note(f"{name}: training in {home}")
         try:
             with MetricsWatch(home / "metrics.jsonl", name, self.progress.note):
-                finished = Finished(assignment, execute(assignment, self.storage))
-        except (UserError, RunFailedError):
+                finished = Finished(assignment, self._beside(assignment))
+        except (UserError, RunFailedError, StoppedError):
             raise
         except Exception as error:
             msg = f"{name} failed: {type(error).__name__}: {error}"
             raise RunFailedError(msg) from error
         self._take(finished)
         self._resolve()
+
+    def _beside(self, assignment: Assignment) -> Sequence[Commit]:
+        """Do an assignment in a thread, so that this one still hears when it is told to stop."""
+        ASKED.clear()
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(execute, assignment, self.storage)
+            while not wait([future], timeout=0.5).done:
+                if self.should_stop():
+                    # Takes the trainer's processes away, upon which the thread ends. Checkpoints stay.
+                    ASKED.set()
+                    self.backend.close()
+                    wait([future], timeout=DRAIN_S)
+                    msg = "stopped while training; the same command goes on from the last checkpoint"
+                    raise StoppedError(msg)
+            return future.result()
 
     def _take(self, finished: Finished) -> None:
         tasks = finished.assignment.tasks
@@ -218,11 +240,15 @@ class Driver:
         root = finished.assignment.tasks[0]
         key = (root.node, root.index)
         self._attempts[key] = self._attempts.get(key, 0) + 1
-        cause = "its process died" if finished.died else f"{type(finished.error).__name__}: {finished.error}"
+        cause = (
+            f"its process died ({finished.error})"
+            if finished.died
+            else f"{type(finished.error).__name__}: {finished.error}"
+        )
         self.progress.note(f"{finished.assignment.label}: attempt {self._attempts[key]} failed: {cause}")
-        if self._attempts[key] >= MAX_ATTEMPTS:
+        if self._attempts[key] >= (MAX_DEATHS if finished.died else MAX_ATTEMPTS):
             self._drain()
-            msg = f"{finished.assignment.label} failed {MAX_ATTEMPTS} times, last: {cause}"
+            msg = f"{finished.assignment.label} failed {self._attempts[key]} times, last: {cause}"
             raise RunFailedError(msg) from finished.error
         for spec in finished.assignment.tasks:
             state = self.graph.states[spec.node]
@@ -238,35 +264,3 @@ class Driver:
                 self._in_flight -= 1
                 for spec, commit in zip(one.assignment.tasks, one.commits, strict=False):
                     self.progress.committed(spec.node, commit)
-
-
-def manifest(state: NodeState, ledger: Ledger, graph: Graph) -> dict[str, object]:
-    """What a complete dataset holds, as its manifest says it; the same whatever the machines and times were."""
-    base = graph.states[state.node.inputs["documents"]].dataset if state.work.kind == "selection" else None
-    return {
-        "format_version": FORMAT_VERSION,
-        "step": state.name,
-        "fingerprint": state.fingerprint,
-        "kind": state.work.kind,
-        "base": base,
-        "inputs": {role: graph.states[source].dataset for role, source in state.deps.items()},
-        "num_shards": len(state.plans),
-        "shards": [_deterministic(state.commits[k]) for k in sorted(state.commits)],
-        "ledger": _without_seconds(ledger.to_json()),
-    }
-
-
-def _deterministic(commit: Commit) -> dict[str, object]:
-    data = commit.to_json(with_run=False)
-    data["ledger"] = _without_seconds(data["ledger"])
-    return data
-
-
-def _without_seconds(ledger: dict) -> dict:
-    flows = [{key: value for key, value in flow.items() if key != "seconds"} for flow in ledger["operators"]]
-    return {**ledger, "operators": flows}
-
-
-def clear_scratch(storage: Storage) -> None:
-    """Remove what attempts of dead drivers left; only the holder of the lease may."""
-    shutil.rmtree(storage.scratch(), ignore_errors=True)

@@ -28,7 +28,8 @@ from pipeline.inputs import FrozenInputs, freeze
 from pipeline.lease import Lease
 from pipeline.ownership import check_packages
 from pipeline.progress import Mode, Progress
-from pipeline.run import Driver, clear_scratch
+from pipeline.run import Driver
+from pipeline.sealing import clear_scratch
 from pipeline.storage import Storage
 from pipeline.workflow import Workflow
 from pipeline.works import ReadWork
@@ -64,7 +65,7 @@ def run(workflow: Workflow, out: str, settings: Settings | None = None) -> Run:
         raise UserError(msg)
     check_packages()
     storage = Storage(out)
-    with Lease(storage), logged(storage, asdict(settings)) as log, _stoppable(storage) as should_stop:
+    with Lease(storage), logged(storage, asdict(settings)) as log:
         clear_scratch(storage)
         inputs = freeze_inputs(workflow, storage)
         graph = Graph(workflow.nodes(), inputs, settings.limit)
@@ -73,9 +74,10 @@ def run(workflow: Workflow, out: str, settings: Settings | None = None) -> Run:
         progress = Progress(settings.progress, log=log)
         backend = _backend(storage, settings)
         expect = {step.name: step.expect for step in workflow.steps}
-        driver = Driver(graph, storage, backend, progress, expect, should_stop, record.write)
         try:
-            driver.run()
+            # After the backend: Ray installs signal handlers of its own when it starts.
+            with _stoppable(storage) as should_stop:
+                Driver(graph, storage, backend, progress, expect, should_stop, record.write).run()
         finally:
             backend.close()
             progress.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.commit import Commit, commit
-from pipeline.inputs import Piece
+from pipeline.inputs import FrozenFile, Piece, check_unchanged
 from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import read_shard
 from pipeline.shards import ShardSpec, opened
@@ -37,6 +37,7 @@ class TaskSpec:
     inputs: Mapping[str, tuple[ShardSpec, ...]] = field(default_factory=dict)
     input_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pieces: tuple[Piece, ...] = ()
+    frozen: tuple[FrozenFile, ...] = ()
     parent: int | None = None
     artifacts: tuple[tuple[Artifact, str], ...] = ()
     home: str | None = None
@@ -100,7 +101,9 @@ def _stream(assignment: Assignment, tasks: Sequence[Task], storage: Storage) -> 
             work = _with_files(spec, storage)
             assert isinstance(work, StreamWork), f"{spec.node} cannot run in one pass"
             sinks.append(work.open(task))
+        check_unchanged(assignment.tasks[0].frozen)
         seconds = _pass(assignment, tasks, sinks)
+        check_unchanged(assignment.tasks[0].frozen)
         return _close(assignment, sinks, seconds, storage)
     except BaseException:
         for sink in sinks:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pipeline.operator import Map
 from pipeline.value import Strings, Value
 from pipeline.work import Node
-from pipeline.works import Apply
+from pipeline.works import Apply, ReadWork
 
 
 def _as_pair(value: object) -> object:
@@ -83,7 +83,7 @@ class Workflow(Value):
         behind = self._scrubbers_behind()
         nodes: list[Node] = []
         for step in self.steps:
-            if isinstance(step.verb, Apply):
+            if isinstance(step.verb, Apply | ReadWork):
                 verb = step.verb.model_copy(update={"scrubbers": behind[step.name]})
                 nodes.extend(step.model_copy(update={"verb": verb}).nodes(self.seed))
             else:

@@ -15,17 +15,21 @@ from pipeline.operator import Filter, Map
 from pipeline.parquet_shard import ParquetShard
 from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import Read
-from pipeline.rejects import KeepText, sources
+from pipeline.rejects import KeepText, scrubbed, sources
 from pipeline.work import Node, Output, Result, Sink, StreamWork, Task, TaskPlan
 
 
 class ReadWork(StreamWork):
-    """Reads a source. Its documents are never copied: a later task reads them again from the frozen input."""
+    """Reads a source. Its documents are never copied: a later task reads them again from the frozen input.
+
+    scrubbers: maps of later steps that remove personal data; they run over the excerpts of what cannot be read.
+    """
 
     kind: ClassVar = "source"
     libraries: ClassVar = ("fastwarc", "resiliparse")
 
     read: Read
+    scrubbers: tuple[SerializeAsAny[Map], ...] = ()
 
     def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
         """One task a frozen shard; their number stands under the role ``pieces``."""
@@ -33,7 +37,7 @@ class ReadWork(StreamWork):
 
     def open(self, task: Task) -> ReadSink:
         """A sink that accounts for what the reader delivers and what it cannot read."""
-        return ReadSink(task)
+        return ReadSink(task, self.scrubbers)
 
     def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
         """One node without inputs."""
@@ -44,8 +48,9 @@ class ReadWork(StreamWork):
 class ReadSink(Sink):
     """Counts what a reader delivers; keeps the rows it dropped and quarantined."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, scrubbers: Sequence[Map] = ()) -> None:
         self._rejects = Rejects(task)
+        self._scrubbers = scrubbers
         self._ledger = Ledger()
         self._flow = Flow("read")
 
@@ -64,8 +69,19 @@ class ReadSink(Sink):
             ledger.quarantined.setdefault(operator, Count()).add(1, gone)
             ledger.into.add(1, gone)
             ledger.group_into.setdefault(f"{source}|und", Count()).add(1, gone)
-        self._rejects.add(batch.dropped, batch.quarantined)
+        self._rejects.add(self._scrubbed(batch.dropped), self._scrubbed(batch.quarantined))
         return docs
+
+    def _scrubbed(self, rejected: pa.Table) -> pa.Table:
+        """The rows with personal data taken out of their excerpts."""
+        if not rejected.num_rows or not self._scrubbers:
+            return rejected
+        position = rejected.column_names.index("excerpt")
+        texts = pa.table(
+            {"id": pa.array(range(rejected.num_rows)), "text": rejected["excerpt"].cast(pa.large_string())}
+        )
+        clean = scrubbed(texts.combine_chunks(), self._scrubbers)["text"].cast(pa.string())
+        return rejected.set_column(position, "excerpt", clean)
 
     def add(self, docs: pa.Table) -> pa.Table:
         """Documents pass."""

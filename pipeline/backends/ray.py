@@ -149,6 +149,7 @@ class RayBackend:
         """End the workers, and the Ray that was started here with all its files."""
         for worker, _ in self._busy.values():
             ray.kill(worker)
+        self._busy.clear()
         self.release()
         ray.shutdown()
         if self._temp is not None:

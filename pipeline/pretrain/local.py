@@ -10,16 +10,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import RunFailedError, UserError
+from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data import checked_corpus
 from pipeline.pretrain.lifeline import import_path
+from pipeline.pretrain.stopping import ASKED
 
 _ERROR_CHARS = 4000
+_STOPPED = "stopped while training; a next launch goes on from the last checkpoint"
 
 
 def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pretrain.torchrun")) -> None:
-    """Train with that many ranks; one runs in this process.
+    """Train with that many ranks; a single one runs in this process, several as processes of their own.
 
     command: what Python runs for a rank, given the arguments of ``torchrun.main``.
 
@@ -51,7 +53,12 @@ def _train_here(job: Job) -> None:
     from pipeline.pretrain.loop import train  # takes 2 s for torch, which a driver of ranks does not need
     from pipeline.pretrain.ranks import current_place
 
-    train(job, current_place(job.device))
+    def between_steps(step: int, saved: bool) -> None:
+        del step, saved
+        if ASKED.is_set():
+            raise StoppedError(_STOPPED)
+
+    train(job, current_place(job.device), between_steps)
 
 
 def _start(folder: Path, rank: int, world: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -75,6 +82,8 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
             return failed[0]
         if all(code == 0 for code in codes):
             return None
+        if ASKED.is_set():
+            raise StoppedError(_STOPPED)
         time.sleep(0.05)
 
 

@@ -18,6 +18,7 @@ from pipeline.dataset import Run
 from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.lease import Lease
 from pipeline.ledger import Count, Ledger
+from pipeline.operator import Map
 from pipeline.storage import Storage
 from pipeline.workflow import Expect
 from tests.pipeline.small_operators import HideDigits
@@ -66,9 +67,61 @@ def test_a_changed_parameter_runs_only_what_hangs_on_it(
 ) -> None:
     go(workflow(inputs), tmp_path / "run")
     ran = count_executions(monkeypatch)
-    go(workflow(inputs, last=(HideDigits(),)), tmp_path / "run")
-    # The scrubber also runs over what the step before rejects, so that step is another one too; reading is not.
+    go(workflow(inputs, max_chars=30), tmp_path / "run")
     assert {name for name, _ in ran} == {"long", "upper"}
+    # A scrubber also runs over what the steps before it reject, so those are others too.
+    go(workflow(inputs, last=(HideDigits(),)), tmp_path / "run")
+    assert {name for name, _ in ran} == {"crawl", "long", "upper"}
+
+
+def test_an_input_that_changes_while_it_is_read_is_refused(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import worker
+
+    real = worker.read_shard
+
+    def meddled(read, pieces):
+        for batch in real(read, pieces):
+            with Path(pieces[0].path).open("a", encoding="utf-8") as file:
+                file.write('{"text": "one more"}\n')
+            yield batch
+
+    monkeypatch.setattr(worker, "read_shard", meddled)
+    with pytest.raises(UserError, match=r"in-0\.jsonl changed since this run began"):
+        go(workflow(inputs), tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*-*/commits/*"))
+
+
+def test_another_recipe_in_between_does_not_hide_a_changed_input(inputs: Path, tmp_path: Path) -> None:
+    write_inputs(tmp_path / "others", shards=1)
+    go(workflow(inputs), tmp_path / "run")
+    other = workflow(inputs)
+    read = other["crawl"].verb.read.model_copy(update={"paths": ("../others/*.jsonl",)})
+    steps = (
+        other["crawl"].model_copy(update={"verb": other["crawl"].verb.model_copy(update={"read": read})}),
+        *other.steps[1:],
+    )
+    go(other.model_copy(update={"steps": steps}), tmp_path / "run")
+    (inputs / "in-1.jsonl").write_text('{"text": "something else"}\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"made from other content than .*in-1\.jsonl"):
+        go(workflow(inputs), tmp_path / "run")
+
+
+def test_excerpts_of_unreadable_records_are_scrubbed(inputs: Path, tmp_path: Path) -> None:
+    (inputs / "in-8.jsonl").write_text('{"text": 5, "phone": "123456"}\n', encoding="utf-8")
+    done = go(workflow(inputs, last=(HideDigits(),)), tmp_path / "run")
+    (row,) = [row for table in done["crawl"].rejected("quarantine") for row in table.to_pylist()]
+    assert row["excerpt"] == '{"text": #, "phone": "######"}'
+
+
+def test_memory_and_disk_errors_are_no_verdict_on_a_document(inputs: Path, tmp_path: Path) -> None:
+    class Hungry(Map):
+        def map(self, docs):
+            raise MemoryError
+
+    with pytest.raises(RunFailedError, match="failed 3 times, last: MemoryError"):
+        go(workflow(inputs, last=(Hungry(),)), tmp_path / "run")
 
 
 @pytest.mark.parametrize("damage", ["changed", "removed"])
@@ -233,7 +286,7 @@ def test_a_disk_that_is_really_full(inputs: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-POINTS = ["before_publish", "between_publish_and_record", "after_record"]
+POINTS = ["before_publish", "between_publish_and_record", "while_linking", "after_record"]
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -248,6 +301,7 @@ def test_killed_at_a_commit_boundary_the_run_goes_on(inputs: Path, tmp_path: Pat
     go(workflow(inputs), tmp_path / "run")
     assert committed_payloads(tmp_path / "run") == committed_payloads(tmp_path / "whole")
     assert not (tmp_path / "run" / ".scratch").exists()
+    assert not list((tmp_path / "run").rglob("*.tmp"))
 
 
 KILLED = """
@@ -273,6 +327,12 @@ def dying_create(self, name, data):
     if "/commits/" in name:
         die("after_record")
     return result
+link = os.link
+def dying_link(source, target, **more):
+    if "/commits/" in str(target):
+        die("while_linking")
+    return link(source, target, **more)
+os.link = dying_link
 module.publish = dying_publish
 Storage.create_if_absent = dying_create
 go(workflow(Path({inputs!r})), Path({out!r}))
