@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.operator import snake_case
 from workflows.yaml_marks import Marked, scalar
+
+_FORM = "write STEP.OPERATOR.PARAM=VALUE or STEP.VERB.PARAM=VALUE"
 
 
 def apply_overrides(marked: Marked, overrides: Sequence[str]) -> None:
@@ -23,7 +25,7 @@ def apply_overrides(marked: Marked, overrides: Sequence[str]) -> None:
             if equals and parts == ["seed"] and isinstance(marked.data, dict):
                 marked.data["seed"] = scalar(value)
                 continue
-            msg = f"--set {text!r}: write STEP.OPERATOR.PARAM=VALUE or STEP.VERB.PARAM=VALUE"
+            msg = f"--set {text!r}: {_FORM}"
             raise UserError(msg)
         _assign(_target(marked.data, parts, text), parts[2:], scalar(value), text)
 
@@ -38,27 +40,46 @@ def _target(data: Any, parts: Sequence[str], text: str) -> dict[str, Any]:
         raise UserError(msg)
     word = parts[1]
     if word in body and word != "apply":
+        if not isinstance(body[word] or {}, Mapping):
+            msg = f"--set {text!r}: {parts[0]}.{word} is {body[word]!r}, which has no parameters; {_FORM}"
+            raise UserError(msg)
         body[word] = dict(body[word] or {})
         return body[word]
-    items = body.get("apply") if isinstance(body.get("apply"), list) else []
+    if not isinstance(body.get("apply", []), list):
+        return {}  # no list of operators: the loader says so
     names: list[str] = []
-    for number, item in enumerate(items):
-        entry = {item: {}} if isinstance(item, str) else item
-        if not isinstance(entry, dict):
-            continue
-        if "use" in entry:
-            names.append(str(entry.get("as") or snake_case(str(entry["use"]).rpartition(":")[2])))
-            if names[-1] == word:
-                return entry
-            continue
-        key = next(iter(entry))
-        entry[key] = dict(entry[key] or {})
-        items[number] = entry
-        names.append(str(entry[key].get("as") or key))
-        if names[-1] == word:
-            return entry[key]
+    for name, parameters in _operators(body.get("apply", [])):
+        if name == word:
+            return parameters
+        names.append(name)
     msg = f"--set {text!r}: step {parts[0]!r} has no {word!r}; it has: {', '.join([*names, *(k for k in body if k != 'apply')])}"
     raise UserError(msg)
+
+
+def _operators(items: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and parameters of each operator in a list, made such that a change of the parameters is one of the recipe.
+
+    What is no operator is left for the loader to report.
+    """
+    for number, item in enumerate(items):
+        entry = {item: {}} if isinstance(item, str) else item
+        if not isinstance(entry, dict) or not entry:
+            continue
+        if "use" in entry:
+            yield str(entry.get("as") or _class_name(str(entry["use"]))), entry
+            continue
+        key = next(iter(entry))
+        if not isinstance(entry[key] or {}, Mapping):
+            yield _class_name(key), {}
+            continue
+        entry[key] = dict(entry[key] or {})
+        items[number] = entry
+        yield str(entry[key].get("as") or _class_name(key)), entry[key]
+
+
+def _class_name(operator: str) -> str:
+    """The name an operator goes by: that of the catalogue, or of the class at the end of an import path."""
+    return snake_case(operator.rpartition(":")[2]) if ":" in operator else operator
 
 
 def _assign(target: dict[str, Any], path: Sequence[str], value: Any, text: str) -> None:

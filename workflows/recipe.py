@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pipeline.value import Artifact, Value, artifacts, replace_artifacts
 from pipeline.workflow import Expect, Step, Workflow
 from pipeline.works import Apply, ReadWork
 from workflows.overrides import apply_overrides
+from workflows.problems import near, parameters_at
 from workflows.verbs import VERBS
 from workflows.yaml_marks import Marked, parse
 from workflows.yaml_marks import Path as KeyPath
@@ -49,13 +49,6 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Workflow:
     return builder.build()
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """``, did you mean 'x'?``, or what there is."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f", did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(known))}"
-
-
 @dataclass
 class _Builder:
     path: Path
@@ -63,7 +56,7 @@ class _Builder:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def override(self, overrides: Sequence[str]) -> None:
-        if not self.marked.errors:
+        if not self.marked.errors and isinstance(self.marked.data, dict):
             apply_overrides(self.marked, overrides)
 
     def problem(self, key: KeyPath, text: str) -> None:
@@ -75,7 +68,12 @@ class _Builder:
         steps: list[Step] = []
         if isinstance(data, Mapping):
             self._check_keys(data, (), _TOP, "the recipe")
+            seed = data.get("seed", 0)
+            if type(seed) is not int or seed < 0:
+                self.problem(("seed",), f"seed: needs an integer from 0, got {seed!r}")
             steps = self._steps(data.get("steps"))
+        elif data is None and not self.problems:
+            self.problem((), f"the recipe is empty; it is a mapping with {', '.join(_TOP)}")
         elif not self.problems:
             self.problem((), f"a recipe is a mapping with {', '.join(_TOP)}, got {type(data).__name__}")
         workflow = None
@@ -125,14 +123,21 @@ class _Builder:
         before = len(self.problems)
         verb = self._verb(name, verbs[0], body)
         expect = self._value(Expect, body.get("expect") or {}, (*key, "expect"))
-        if verbs[0] == "read" and "from" in body:
-            self.problem((*key, "from"), f"step {name!r} reads, so it takes no `from`")
-        if verbs[0] != "read" and not isinstance(body.get("from"), str):
-            self.problem(key, f"step {name!r} needs `from`: the step it takes its documents from")
+        self._check_from(name, body, reads=verbs[0] == "read")
         if len(self.problems) > before or verb is None:
             return None
         made = self._value(Step, {"name": name, "source": body.get("from"), "verb": verb, "expect": expect}, key)
         return made if isinstance(made, Step) else None
+
+    def _check_from(self, name: str, body: Mapping[str, Any], *, reads: bool) -> None:
+        key, source = ("steps", name, "from"), body.get("from")
+        if reads and "from" in body:
+            self.problem(key, f"step {name!r} reads, so it takes no `from`")
+        elif not reads and source is None:
+            self.problem(key[:2], f"step {name!r} needs `from`: the step it takes its documents from")
+        elif not reads and not isinstance(source, str):
+            joined = "; sources are joined by listing several paths in one read"
+            self.problem(key, f"step {name!r}: `from` names one step only, got {source!r}{joined}")
 
     def _verb(self, name: str, verb: str, body: Mapping[str, Any]) -> Value | None:
         key: KeyPath = ("steps", name, verb)
@@ -152,7 +157,12 @@ class _Builder:
 
     def _operators(self, items: Any, key: KeyPath) -> list[Operator]:
         if not isinstance(items, list) or not items:
-            self.problem(key, "apply: needs a list of operators")
+            form = "gopher_quality, scrub_pii"
+            if isinstance(items, str) and items:
+                form = items
+            elif isinstance(items, Mapping) and items:
+                form = ", ".join(f"{name}: {{...}}" for name in items)
+            self.problem(key, f"step {key[1]!r}: apply needs a list of operators, `apply: [{form}]`, got {items!r}")
             return []
         found = [self._operator(item, (*key, number)) for number, item in enumerate(items)]
         operators = [operator for operator in found if operator is not None]
@@ -171,12 +181,15 @@ class _Builder:
         else:
             self.problem(key, "an operator is `name`, `name: {parameters}` or `use: package.module:Class`")
             return None
-        try:
-            cls = load_operator(str(name))
-        except LookupError as error:
-            self.problem((*key, name), f"unknown operator {name!r}{near(str(name), error.args[0])}")
+        if not isinstance(name, str):
+            self.problem((*key, "use"), f"use: needs the text `package.module:Class`, got {name!r}")
             return None
-        except ImportError as error:
+        try:
+            cls = load_operator(name)
+        except LookupError as error:
+            self.problem((*key, name), f"unknown operator {name!r}{near(name, error.args[0])}")
+            return None
+        except (ImportError, ValueError, TypeError) as error:  # the latter two: an empty or a relative module
             self.problem((*key, "use"), f"cannot import {name!r}: {error}")
             return None
         inner = key if isinstance(item, Mapping) and "use" in item else (*key, name)
@@ -264,15 +277,8 @@ class _Builder:
         place = (*key, *detail["loc"])
         label = ".".join(str(part) for part in place[1:] if not isinstance(part, int))
         if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            model: Any = cls
-            for part in detail["loc"][:-1]:
-                field_info = getattr(model, "model_fields", {}).get(part)
-                model = field_info.annotation if field_info else model
-            fields = getattr(model, "model_fields", cls.model_fields)
-            names = [info.alias or name for name, info in fields.items()]
-            self.problem(
-                place, f"{label}: unknown parameter {detail['loc'][-1]!r}{near(str(detail['loc'][-1]), names)}"
-            )
+            *above, name = detail["loc"]
+            self.problem(place, f"{label}: unknown parameter {name!r}{near(str(name), parameters_at(cls, above))}")
         else:
             message = detail["msg"].removeprefix("Value error, ")
             self.problem(place, f"{label}: {message[:1].lower()}{message[1:]}, got {detail['input']!r}")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 Path = tuple[str | int, ...]
+
+DEEPEST = 100
+"""Levels of nesting that are read."""
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.\d*|\.\d+)(e[-+]?\d+)?|[-+]?\d[\d_]*e[-+]?\d+|[-+]?\.inf|\.nan", re.IGNORECASE)
@@ -33,16 +37,17 @@ def parse(text: str) -> Marked:
     """Parse YAML.
 
     Only ``true`` and ``false`` are booleans (``no`` is Norwegian), ``1e-3`` is a number, there are no octal or
-    base-60 numbers, no tags and no anchors. Mistakes are collected, not raised, but for text that is no YAML at all.
+    base-60 numbers, no tags and no anchors, and at most ``DEEPEST`` levels. Mistakes are collected, not raised, but for text that is no YAML at all.
     """
     marked = Marked(None)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        marked.errors.extend(_refused(text))
+        root = None if marked.errors else yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         marked.errors.append(((mark.line + 1) if mark else 1, f"not YAML: {error.problem or error.context}"))
         return marked
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: an escape beyond Unicode
         marked.errors.append((1, f"not YAML: {error}"))
         return marked
     marked.data = None if root is None else _build(root, (), marked)
@@ -51,11 +56,25 @@ def parse(text: str) -> Marked:
 
 def scalar(text: str) -> Any:
     """One plain value, as ``--set`` takes it: a number, true, false, null, a list in brackets, or text."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
-        return text
-    return None if root is None else _build(root, (), Marked(None))
+    marked = parse(text)
+    return text if marked.errors else marked.data
+
+
+def _refused(text: str) -> Iterator[tuple[int, str]]:
+    """Line and reason of the parts of YAML that a recipe does without; found before a tree is made of them."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            yield line, f"alias *{event.anchor}: a recipe has no anchors and aliases; write the value out, or quote it"
+        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            yield line, f"anchor &{event.anchor}: a recipe has no anchors and aliases; write the value out, or quote it"
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
+            yield line, f"tag {event.tag!r}: a recipe has no tags; take it out, or quote the value"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            yield line, f"nested deeper than {DEEPEST} levels"
+            return
 
 
 def _build(node: yaml.Node, path: Path, marked: Marked) -> Any:
@@ -76,13 +95,13 @@ def _build(node: yaml.Node, path: Path, marked: Marked) -> Any:
         case yaml.SequenceNode():
             return [_build(item, (*path, number), marked) for number, item in enumerate(node.value)]
         case yaml.ScalarNode():
-            return _scalar(node)
+            return _scalar(node, marked)
         case _:
             marked.errors.append((node.start_mark.line + 1, f"unsupported YAML: {type(node).__name__}"))
             return None
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
+def _scalar(node: yaml.ScalarNode, marked: Marked) -> Any:
     value = node.value
     if node.style is not None:
         return value
@@ -91,7 +110,18 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     if value in ("true", "false"):
         return value == "true"
     if _INT.fullmatch(value):
-        return int(value.replace("_", ""))
+        return _integer(node, marked)
     if _FLOAT.fullmatch(value):
-        return float(value.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+        return float(value.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
     return value
+
+
+def _integer(node: yaml.ScalarNode, marked: Marked) -> int | None:
+    digits = node.value.replace("_", "")
+    try:
+        return int(digits)
+    except ValueError:  # longer than Python reads
+        marked.errors.append(
+            (node.start_mark.line + 1, f"a number of {len(digits)} digits, {digits[:20]}...: too long")
+        )
+        return None

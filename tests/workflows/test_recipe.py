@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -100,7 +101,9 @@ steps:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", r":1: a recipe is a mapping"),
+        ("", r":1: the recipe is empty"),
+        ("# nothing\n", r":1: the recipe is empty"),
+        ("[a]", r":1: a recipe is a mapping"),
         ("steps: [", r":1: not YAML"),
         ("steps:\n  a: {}\n  a: {}\n", r":3: 'a' stands twice, first on line 2"),
         (
@@ -123,7 +126,7 @@ steps:
         ),
         (
             "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: []\n",
-            r":6: apply: needs a list",
+            r":6: step 'b': apply needs a list",
         ),
         (
             "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [{use: 'nowhere.at:All'}]\n",
@@ -133,6 +136,41 @@ steps:
             "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [scrub_pii, scrub_pii]\n",
             r"'scrub_pii' stands twice",
         ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: gopher_quality\n",
+            r":6: step 'b': apply needs a list of operators, `apply: \[gopher_quality\]`, got 'gopher_quality'",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: {toxicity: {}}\n",
+            r":6: step 'b': apply needs a list of operators, `apply: \[toxicity: \{...\}\]`",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [{use: [a]}]\n",
+            r":6: use: needs the text `package.module:Class`, got \['a'\]",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    apply: [{use: ':All'}]\n",
+            r":6: cannot import ':All'",
+        ),
+        (
+            "steps:\n  a:\n    dedup: {}\n    from: [b, c]\n",
+            r":4: step 'a': `from` names one step only, got \['b', 'c'\]; .*several paths in one read",
+        ),
+        (
+            "steps:\n  a:\n    read: {format: warc, paths: [x]}\n  b:\n    from: a\n    dedup: {minhash: {ngrm: 5}}\n",
+            r":6: b\.dedup\.minhash\.ngrm: unknown parameter 'ngrm', did you mean 'ngram'\?",
+        ),
+        ("name: n\nseed: -1\n", r":2: seed: needs an integer from 0, got -1"),
+        ("name: n\nseed: true\n", r":2: seed: needs an integer from 0, got True"),
+        ("name: n\nseed: 'x'\n", r":2: seed: needs an integer from 0, got 'x'"),
+        ("name: n\nseed: " + "1" * 5000, r":2: a number of 5000 digits, 1{20}\.\.\.: too long"),
+        ("name: n\nseed: &here 3\n", r":2: anchor &here"),
+        ("name: &n x\nseed: *n\n", r":1: anchor &n: [^\n]*\n.*:2: alias \*n"),
+        ("name: n\nsteps: &s\n  a: *s\n", r":3: alias \*s"),
+        ("name: n\nseed: !!int '3'\n", r":2: tag 'tag:yaml.org,2002:int': a recipe has no tags"),
+        ("name: n\nsteps: !mine {}\n", r":2: tag '!mine'"),
+        ("name: n\nsteps: " + "[" * 5000 + "]" * 5000, r"1 mistake.*\n.*:2: nested deeper than 100 levels"),
+        ('name: "\\UFFFFFFFF"\n', r":1: not YAML"),
         ("steps: {A B: {read: {format: warc, paths: [x]}}}\n", r"match pattern"),
     ],
 )
@@ -172,6 +210,10 @@ def test_overrides(tmp_path: Path) -> None:
     [
         ("clean.gopher_quality=3", "names no parameter"),
         ("nonsense", "write STEP.OPERATOR.PARAM=VALUE"),
+        ("clean.from=x", "'crawl', which has no parameters; write STEP.OPERATOR.PARAM=VALUE or STEP.VERB.PARAM=VALUE"),
+        ("clean.from.x=x", "write STEP.OPERATOR.PARAM=VALUE or STEP.VERB.PARAM=VALUE"),
+        ("seed=-1", "seed: needs an integer from 0, got -1"),
+        ("clean.strict.min_words=" + "1" * 5000, "min_words: input should be a valid integer"),
         ("clan.x.y=1", "no step 'clan'; there are: crawl, clean, unique"),
         ("clean.nope.x=1", "has no 'nope'"),
         ("clean.gopher_quality.min_word=1", "did you mean 'min_words'"),
@@ -179,6 +221,46 @@ def test_overrides(tmp_path: Path) -> None:
 )
 def test_wrong_overrides(tmp_path: Path, override: str, expected: str) -> None:
     assert expected in mistakes(tmp_path, GOOD, (override,))
+
+
+@pytest.mark.parametrize(
+    ("apply", "override", "expected"),
+    [
+        ("[toxicity: [a]]", "seed=3", "toxicity: needs a mapping of parameters, got ['a']"),
+        ("[toxicity: [a], scrub_pii]", "b.scrub_pii.types=[email]", "toxicity: needs a mapping of parameters"),
+        ("[toxicity: [a]]", "b.toxicity.x=1", "toxicity: needs a mapping of parameters"),
+        ("[{}, scrub_pii]", "b.scrub_pii.types=[email]", "an operator is `name`"),
+        ("[use: [a], scrub_pii]", "b.scrub_pii.types=[email]", "use: needs the text"),
+        ("scrub_pii", "b.scrub_pii.types=[email]", "step 'b': apply needs a list of operators"),
+    ],
+)
+def test_overrides_of_a_wrong_recipe_leave_its_mistakes_to_the_loader(
+    tmp_path: Path, apply: str, override: str, expected: str
+) -> None:
+    text = f"steps:\n  a:\n    read: {{format: warc, paths: [x]}}\n  b:\n    from: a\n    apply: {apply}\n"
+    assert expected in mistakes(tmp_path, text, (override,))
+
+
+def test_overrides_of_an_empty_recipe(tmp_path: Path) -> None:
+    assert "the recipe is empty" in mistakes(tmp_path, "", ("clean.strict.max_words=9",))
+
+
+@pytest.mark.parametrize(
+    "operator",
+    ["operators:GopherQuality: {min_words: 3}", "operators:GopherQuality", "{use: 'operators:GopherQuality'}"],
+)
+def test_an_import_path_is_overridden_by_the_name_of_its_class(tmp_path: Path, operator: str) -> None:
+    text = (
+        f"steps:\n  a:\n    read: {{format: warc, paths: [x]}}\n  out:\n    from: a\n    apply:\n      - {operator}\n"
+    )
+    flow = load(write(tmp_path, text), ("out.gopher_quality.min_words=5",))
+    assert flow["out"].verb.operators == (GopherQuality(min_words=5),)
+
+
+def test_not_a_number_and_infinities_in_any_case() -> None:
+    data = parse("[.NaN, .nan, .INF, -.Inf, +.inf]").data
+    assert [math.isnan(value) for value in data[:2]] == [True, True]
+    assert data[2:] == [math.inf, -math.inf, math.inf]
 
 
 @pytest.mark.parametrize(
