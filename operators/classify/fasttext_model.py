@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,29 @@ def open_model(path: str) -> _FastText:
         raise UserError(msg) from error
 
 
+def load(path: str, sha256: str | None = None) -> _FastText:
+    """The model in a file, kept for the life of the process until the file changes.
+
+    sha256: of the file where it is known; else its size and time of change tell whether it is still the same.
+
+    Raises:
+        UserError: no such file, or not a fastText model.
+    """
+    return _kept(path, sha256 or _state(path))
+
+
 @cache
-def load(path: str) -> _FastText:
-    """The model in a file, kept for the life of the process."""
+def _kept(path: str, state: str) -> _FastText:
+    del state  # part of the key only
     return open_model(path)
+
+
+def _state(path: str) -> str:
+    try:
+        stat = Path(path).stat()
+    except OSError:  # open_model says what is wrong
+        return ""
+    return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
 def labels(model: _FastText) -> list[str]:

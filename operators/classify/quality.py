@@ -50,7 +50,7 @@ class QualityClassifier(Filter):
         if self.model.file is None:
             msg = f"the model of step {self.model.step!r} is not made yet; outside a workflow name a {{file: path}}"
             raise UserError(msg)
-        known = labels(load(self.model.file))
+        known = labels(load(self.model.file, self.model.sha256))
         if self.label not in known:
             near = difflib.get_close_matches(self.label, known, 3, 0.4) or known[:10]
             msg = f"the model {self.model.file} has no label {self.label!r}; near: {', '.join(near)}"
@@ -60,6 +60,6 @@ class QualityClassifier(Filter):
         """Score of each text."""
         self.prepare()
         lines = [line or "" for line in one_line(docs["text"].combine_chunks(), self.max_chars).to_pylist()]
-        scores = label_scores(load(str(self.model.file)), lines)[self.label]
+        scores = label_scores(load(str(self.model.file), self.model.sha256), lines)[self.label]
         empty = np.array([not line for line in lines], np.bool_)
         return {"score": pa.array(np.where(empty, np.nan, scores), pa.float64(), from_pandas=True)}

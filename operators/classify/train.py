@@ -21,6 +21,7 @@ from pipeline.documents import text_bytes
 from pipeline.errors import UserError
 from pipeline.fingerprint import file_sha256
 from pipeline.ledger import Count, Ledger
+from pipeline.rejects import languages, sources
 from pipeline.work import EVERY, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 
@@ -127,8 +128,10 @@ class TrainClassifier(ShardWork):
         ids: list[Any] = docs["id"].combine_chunks().cast(pa.binary()).to_pylist()
         sizes: list[Any] = text_bytes(docs).to_pylist()
         examples: list[_Example] = []
-        for key, line, mark, size in zip(ids, lines, marks, sizes, strict=True):
+        groups: list[Any] = pc.binary_join_element_wise(sources(docs), languages(docs), pa.scalar("|")).to_pylist()
+        for key, line, mark, size, group in zip(ids, lines, marks, sizes, groups, strict=True):
             ledger.into.add(1, size)
+            ledger.group_into.setdefault(group, Count()).add(1, size)
             if not line or not mark:
                 reason = "no_label" if line else "no_text"
                 ledger.dropped.setdefault(f"train_classifier:{reason}", Count()).add(1, size)
@@ -137,6 +140,7 @@ class TrainClassifier(ShardWork):
                 msg = f"label {mark!r} in column {self.label!r} holds a blank, which fastText cannot take; write it as one word"
                 raise UserError(msg)
             ledger.kept.add(1, size)
+            ledger.group_kept.setdefault(group, Count()).add(1, size)
             draw = xxhash.xxh3_64_intdigest(key, seed=self.seed or 0)
             examples.append(_Example(draw, key.hex(), mark, line))
         return examples

@@ -31,6 +31,7 @@ class BandEdges(ShardWork):
 
     kind: ClassVar[Kind] = "work"
     barrier: ClassVar[bool] = True
+    runtime: ClassVar[tuple[str, ...]] = ("memory_gib",)
 
     signatures: Signatures
     partitions: int | None = Field(default=None, ge=1)

@@ -33,6 +33,7 @@ class ExactCopies(ShardWork):
 
     kind: ClassVar[Kind] = "work"
     barrier: ClassVar[bool] = True
+    runtime: ClassVar[tuple[str, ...]] = ("memory_gib",)
 
     signatures: Signatures
     keep: Policy

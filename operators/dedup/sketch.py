@@ -16,6 +16,7 @@ from operators.kernels.buffers import TextBuffers, text_buffers
 from operators.kernels.minhash import band_keys, minhash, slots
 from operators.kernels.shingles import shingle_hashes
 from pipeline.documents import ID_TYPE
+from pipeline.rejects import languages, sources
 from pipeline.value import Value
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -85,11 +86,7 @@ def _dates(docs: pa.Table) -> npt.NDArray[np.uint64]:
 
 def group_names(docs: pa.Table) -> pa.Array:
     """``source|language`` of each row, as ledgers name their groups."""
-    columns: list[Any] = []
-    for name in ("source", "language.label"):
-        column = docs[name].combine_chunks() if name in docs.column_names else pa.nulls(docs.num_rows, pa.string())
-        columns.append(column.cast(pa.string()).fill_null("und"))
-    names: Any = pc.binary_join_element_wise(*columns, pa.scalar("|"))
+    names: Any = pc.binary_join_element_wise(sources(docs), languages(docs), pa.scalar("|"))
     return names
 
 

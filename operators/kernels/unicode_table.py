@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import RunFailedError
+
 VERSION = "14.0.0"
 """Unicode version of the shipped table; ``operators/kernels/make_unicode_table.py`` writes another one."""
+
+TABLE_SHA256 = "02f84dcc06a397fde62251272845b9acd6cefd4319fe2a8cbc59e683b4620514"
+"""Of the shipped table; it stands in the source, so that another table is another fingerprint."""
 
 SPACE = 1 << 0
 """What ``str.split()`` and ``str.strip()`` take for white space."""
@@ -50,10 +57,23 @@ CODE_POINTS = 0x110000
 
 @cache
 def unicode_flags() -> npt.NDArray[np.uint16]:
-    """Flags of every code point, uint16 (0x110000,), read-only; read once per process from the shipped runs."""
-    path = Path(__file__).parent.parent / "data" / f"unicode-{VERSION}.npz"
-    with np.load(path) as stored:
+    """Flags of every code point, uint16 (0x110000,), read-only; read once per process from the shipped runs.
+
+    Raises:
+        RunFailedError: the shipped table is not that of this version.
+    """
+    path = _path()
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != TABLE_SHA256:
+        msg = f"the Unicode table {path} has sha256 {found}, expected {TABLE_SHA256}; install the package again"
+        raise RunFailedError(msg)
+    with np.load(io.BytesIO(content)) as stored:
         starts, values = stored["starts"], stored["values"]
     flags = np.repeat(values, np.diff(np.append(starts, CODE_POINTS)))
     flags.setflags(write=False)
     return flags
+
+
+def _path() -> Path:
+    return Path(__file__).parent.parent / "data" / f"unicode-{VERSION}.npz"

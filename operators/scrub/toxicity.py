@@ -14,7 +14,6 @@ from operators.kernels import word_count
 from operators.kernels.buffers import text_buffers
 from operators.kernels.unicode_table import unicode_flags
 from operators.scrub.word_lists import Matcher, matcher, shipped_lists
-from pipeline.errors import UserError
 from pipeline.operator import Bound, Filter
 from pipeline.value import Artifact, Strings
 
@@ -84,10 +83,4 @@ class Toxicity(Filter):
         }
 
     def _matcher(self) -> Matcher:
-        paths = []
-        for file in self.files:
-            if file.file is None:
-                msg = f"the list of step {file.step!r} is not made yet; outside a workflow name a {{file: path}}"
-                raise UserError(msg)
-            paths.append(file.file)
-        return matcher(self.lists, tuple(paths))
+        return matcher(self.lists, self.files)

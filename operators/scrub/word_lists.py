@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from operators.kernels.buffers import OffsetArray, TextBuffers
 from pipeline.errors import RunFailedError, UserError
+from pipeline.value import Artifact
 
 LISTS_SHA256 = "d6d5e25d3725e11dde763d3a05e87d8726e5f6ec4a9d9018ea9ef40c2b66d4e4"
 """Of the shipped lists; it stands in the source, so that another list is another fingerprint."""
@@ -32,21 +33,39 @@ def shipped_lists() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.txt")))
 
 
-@cache
-def matcher(lists: tuple[str, ...], paths: tuple[str, ...]) -> Matcher:
-    """The entries of shipped lists and of files, kept for the life of the process.
+def matcher(lists: tuple[str, ...], files: tuple[Artifact, ...]) -> Matcher:
+    """The entries of shipped lists and of files, kept for the life of the process until one of the files changes.
 
     Raises:
         RunFailedError: the shipped lists are not those of this version.
-        UserError: a file cannot be read.
+        UserError: a file is not made yet, or cannot be read.
     """
+    return _kept(lists, tuple(_state(file) for file in files))
+
+
+def _state(file: Artifact) -> tuple[str, str]:
+    """Path, and what tells whether it still holds the same: its sha256 where known, else size and time of change."""
+    if file.file is None:
+        msg = f"the list of step {file.step!r} is not made yet; outside a workflow name a {{file: path}}"
+        raise UserError(msg)
+    if file.sha256 is not None:
+        return file.file, file.sha256
+    try:
+        stat = Path(file.file).stat()
+    except OSError:  # reading it says what is wrong
+        return file.file, ""
+    return file.file, f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+@cache
+def _kept(lists: tuple[str, ...], files: tuple[tuple[str, str], ...]) -> Matcher:
     if lists and (found := lists_sha256()) != LISTS_SHA256:
         msg = f"the word lists in {_folder()} have sha256 {found}, expected {LISTS_SHA256}; install the package again"
         raise RunFailedError(msg)
     entries: set[str] = set()
     for name in lists:
         entries |= _entries(_folder() / f"{name}.txt") - _ALLOWED.get(name.partition("-")[0], set())
-    for path in paths:
+    for path, _ in files:
         entries |= _entries(Path(path))
     return Matcher(entries)
 

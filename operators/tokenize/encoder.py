@@ -17,13 +17,14 @@ from operators.kernels.buffers import text_buffers
 from operators.tokenize.engines import FASTEST_FIRST, Engine, Ids, Offsets, Reference
 from operators.tokenize.probes import probes
 from operators.tokenize.splitting import without_specials
-from pipeline.errors import UserError
+from pipeline.errors import RunFailedError, UserError
 
 EngineName = Literal["auto", "tokenizers", "gigatoken", "fastokens"]
 
 _LOG = logging.getLogger(__name__)
 _U16_VOCAB = 65_500  # Megatron's bound: vocabularies below it are stored in 16 bits, all others in 32
 _SAMPLE_BYTES = 256 << 10  # of the first real texts, checked too: a tenth of a second with the reference
+_SHOWN_CHARS = 60
 
 
 class Encoder:
@@ -49,8 +50,8 @@ class Encoder:
     def load(cls, path: str | Path, engine: EngineName = "auto") -> Encoder:
         """Read a tokenizer.json; one instance a process and tokenizer.
 
-        engine: ``auto`` takes the fastest one installed that gives the reference's ids on fixed texts and on the first
-        real ones; a name takes that one, unchecked.
+        engine: ``auto`` takes the fastest one installed that gives the reference's ids on fixed texts, and has it
+        checked on the first real ones (see ``encode``); a name takes that one, unchecked.
 
         Raises:
             UserError: not a tokenizer.json, or the engine named is not installed.
@@ -84,6 +85,7 @@ class Encoder:
 
         Raises:
             ValueError: the column has nulls; drop those rows before.
+            RunFailedError: the engine chosen by ``auto`` differs from the reference on the first texts of this process.
         """
         if column.null_count:
             msg = f"cannot encode {column.null_count} nulls of {len(column)} texts; drop those rows before"
@@ -102,7 +104,7 @@ class Encoder:
                 continue
             try:
                 fast = candidate(plain)
-                if engine == candidate.name or _agree(fast, self._reference, texts):
+                if engine == candidate.name or _first_difference(fast, self._reference, texts) is None:
                     return fast
                 _LOG.warning("%s differs from tokenizers on %s; not used", fast.name, self.sha256[:16])
             except ImportError as error:
@@ -119,9 +121,16 @@ class Encoder:
     def _check_sample(self, column: pa.Array) -> None:
         offsets = text_buffers(column).offsets
         rows = max(1, int(np.searchsorted(offsets, offsets[0] + _SAMPLE_BYTES, side="right")) - 1)
-        if not _agree(self._engine, self._reference, column.slice(0, rows)):
-            _LOG.warning("%s differs from tokenizers on real text; not used from here on", self._engine.name)
-            self._engine = self._reference
+        sample = column.slice(0, rows)
+        row = _first_difference(self._engine, self._reference, sample)
+        if row is not None:
+            # Falling back here would hold for this process alone: ids would depend on which worker got which shard.
+            start = str(sample[row].as_py())[:_SHOWN_CHARS]
+            msg = (
+                f"engine {self._engine.name} gives other ids than tokenizers for the text that starts {start!r} "
+                f"(tokenizer {self.sha256[:16]}); uninstall the package {self._engine.name}, or report this to its makers"
+            )
+            raise RunFailedError(msg)
         self._checked = True
 
 
@@ -133,10 +142,17 @@ def _parsed(tokenizer_json: str) -> Tokenizer:
         raise ValueError(msg) from error
 
 
-def _agree(one: Engine, other: Engine, texts: pa.Array) -> bool:
+def _first_difference(one: Engine, other: Engine, texts: pa.Array) -> int | None:
+    """The first text to which two engines give different ids."""
     ids, offsets = one.encode(texts)
     wanted_ids, wanted_offsets = other.encode(texts)
-    return bool(np.array_equal(offsets, wanted_offsets) and np.array_equal(ids, wanted_ids))
+    if np.array_equal(offsets, wanted_offsets) and np.array_equal(ids, wanted_ids):
+        return None
+    for row in range(len(texts)):
+        found = ids[offsets[row] : offsets[row + 1]]
+        if not np.array_equal(found, wanted_ids[wanted_offsets[row] : wanted_offsets[row + 1]]):
+            return row
+    return 0  # an engine whose offsets do not cover its ids
 
 
 @lru_cache(maxsize=2)

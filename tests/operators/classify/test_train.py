@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -11,11 +13,13 @@ import pyarrow as pa
 import pytest
 
 from operators.classify import fasttext_process
+from operators.classify.fasttext_model import labels, load
 from operators.classify.prepare import one_line
 from operators.classify.quality import QualityClassifier
 from operators.classify.report_card import HeldOut, auc, card
 from operators.classify.train import TrainClassifier
 from pipeline.errors import RunFailedError, UserError
+from pipeline.ledger import Count, Ledger
 from pipeline.value import Artifact
 from pipeline.work import EVERY, Result, Task
 
@@ -117,6 +121,35 @@ def test_account(trained: Result) -> None:
         "train_classifier:no_text": 2, "train_classifier:no_label": 2}  # fmt: skip
     assert sum(trained.facts["training"].values()) + trained.facts["held_out"] == 400
     assert 20 <= trained.facts["held_out"] <= 60
+    assert {group: count.docs for group, count in trained.ledger.group_into.items()} == {"|und": 404}
+    assert {group: count.docs for group, count in trained.ledger.group_kept.items()} == {"|und": 400}
+
+
+def test_account_by_source_and_language() -> None:
+    docs = table([("a b", "hq"), ("c", "lq"), ("d", None), (None, "hq")])
+    docs = docs.append_column("source", pa.array(["s", "s", "s", "t"]))
+    docs = docs.append_column("language", pa.array(["en", None, "en", "zh"]))
+    ledger = Ledger()
+    TrainClassifier()._usable(docs, ledger)
+    assert ledger.group_into == {"s|en": Count(2, 4), "s|und": Count(1, 1), "t|zh": Count(1, 0)}
+    assert ledger.group_kept == {"s|en": Count(1, 3), "s|und": Count(1, 1)}
+
+
+def test_an_edited_model_is_read_again(tmp_path: Path) -> None:
+    first, second = (
+        train(tmp_path / mark, table([(text, f"{mark}{n % 2}") for n, (text, _) in enumerate(labelled(40))]), epochs=1)
+        for mark in ("a", "b")
+    )
+    path = tmp_path / "model.bin"
+    shutil.copyfile(first.outputs[0].path, path)
+    os.utime(path, ns=(1, 1))
+    assert labels(load(str(path))) == ["a0", "a1"]
+    assert load(str(path)) is load(str(path))
+    assert labels(load(str(path), "aa")) == ["a0", "a1"]
+    shutil.copyfile(second.outputs[0].path, path)
+    os.utime(path, ns=(1, 2))
+    assert labels(load(str(path))) == ["b0", "b1"]
+    assert labels(load(str(path), "bb")) == ["b0", "b1"]
 
 
 def test_card(trained: Result) -> None:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from operators.dedup.signatures import Signatures
-from operators.dedup.sketch import Bands
+from operators.dedup.sketch import Bands, group_names
 from operators.dedup.verb import Dedup, MinHash
 from pipeline.documents import ID_TYPE
 from pipeline.errors import RunFailedError, UserError
+from pipeline.fingerprint import digest
 from pipeline.work import Task
 from tests.operators.dedup.runner import LocalShard, Outcome, documents, run, run_work
 from tests.operators.dedup.twins import Doc, Rule, Verdict, decide
@@ -341,3 +342,27 @@ def test_ids_that_are_no_ids_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="16-byte ids without nulls, got string with 0 nulls"):
         sink.add(docs)
     assert docs.schema.field("id").type != ID_TYPE
+
+
+def test_memory_is_no_part_of_the_fingerprint() -> None:
+    def digests(dedup: Dedup) -> list[str]:
+        return [digest(node.work) for node in dedup.nodes("unique", "docs", 0)]
+
+    assert digests(Dedup(memory_gib=0.5)) == digests(Dedup(memory_gib=8.0))
+    assert digests(Dedup(partitions=2)) != digests(Dedup(partitions=3))
+
+
+def test_memory_changes_no_file(tmp_path: Path) -> None:
+    """What may stay out of the fingerprint: every file is the same, byte by byte."""
+    shards = sharded(corpus(3, 60), 3)
+    whole, sliced = (run(Dedup(memory_gib=gib), shards, tmp_path / str(gib)).hashes() for gib in (1.0, 1e-5))
+    assert whole == sliced
+
+
+def test_groups_by_a_plain_language_column() -> None:
+    docs = documents(["a", "b"], sources=["s", "s"])
+    assert group_names(docs).to_pylist() == ["s|und", "s|und"]
+    plain = docs.append_column("language", pa.array(["en", None], pa.string()))
+    assert group_names(plain).to_pylist() == ["s|en", "s|und"]
+    found = plain.append_column("language.label", pa.array(["de", "zh"], pa.string()))
+    assert group_names(found).to_pylist() == ["s|de", "s|zh"]

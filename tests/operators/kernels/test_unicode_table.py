@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from operators.kernels import make_unicode_table
 from operators.kernels import unicode_table as flag
+from pipeline.errors import RunFailedError
 
 
 @pytest.mark.skipif(unicodedata.unidata_version != flag.VERSION, reason="another Unicode version writes another table")
@@ -66,3 +68,15 @@ def test_no_text_without_a_flag_changes_under_nfc():
     seconds = {unicodedata.decomposition(chr(code)).split()[-1] for code in range(0x30000) if " " in unicodedata.decomposition(chr(code))
                and "<" not in unicodedata.decomposition(chr(code))}  # fmt: skip
     assert all(flags[int(code, 16)] & flag.NFC_CHECK for code in seconds)
+
+
+def test_the_hash_in_the_source_is_that_of_the_shipped_table():
+    assert hashlib.sha256(flag._path().read_bytes()).hexdigest() == flag.TABLE_SHA256
+
+
+def test_a_changed_table_is_refused(tmp_path, monkeypatch):
+    changed = tmp_path / "unicode.npz"
+    changed.write_bytes(flag._path().read_bytes() + b"\0")
+    monkeypatch.setattr(flag, "_path", lambda: changed)
+    with pytest.raises(RunFailedError, match=r"unicode\.npz has sha256 .*expected 02f8.*install the package again"):
+        flag.unicode_flags.__wrapped__()

@@ -1,5 +1,6 @@
 """Hits of word lists, per 1,000 words."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -139,3 +140,22 @@ def test_bounds_and_mistakes(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(operator)) == operator
     with pytest.raises(UserError, match="not made yet"):
         operator.prepare()
+
+
+def test_an_edited_list_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("darn", encoding="utf-8")
+    os.utime(path, ns=(1, 1))
+    operator = Toxicity(lists=(), files=(Artifact(file=str(path)),))
+    assert measure(operator, "darn heck") == [(1, 500.0)]
+    assert operator._matcher() is operator._matcher()
+    path.write_text("heck darn", encoding="utf-8")
+    os.utime(path, ns=(1, 1))  # another size
+    assert measure(operator, "darn heck") == [(0, 0.0)]
+    path.write_text("darn\nheck", encoding="utf-8")
+    os.utime(path, ns=(1, 2))
+    assert measure(operator, "darn heck") == [(2, 1000.0)]
+    path.write_text("rice\nbeck", encoding="utf-8")
+    os.utime(path, ns=(1, 2))
+    hashed = Toxicity(lists=(), files=(Artifact(file=str(path), sha256="ab" * 32),))
+    assert measure(hashed, "darn heck") == [(0, 0.0)]

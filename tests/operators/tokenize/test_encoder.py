@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from operators.tokenize import encoder as encoder_module
 from operators.tokenize.encoder import Encoder, EngineName
 from operators.tokenize.engines import Ids, Offsets, Reference
-from pipeline.errors import UserError
+from pipeline.errors import RunFailedError, UserError
 
 SPECIALS = ("<|endoftext|>", "<|pad|>", "<|fim_1|>")
 PIECES = st.one_of(
@@ -180,19 +180,32 @@ class Exact(Reference):
 
 
 @pytest.mark.parametrize(
-    ("candidates", "at_first", "then"),
+    ("candidates", "chosen"),
     [
-        ((Exact, OffOnHan), "exact", "exact"),
-        ((OffOnHan, Exact), "exact", "exact"),
-        ((Refuses, OffOnHan), "tokenizers", "tokenizers"),
-        ((OffOnRealText,), "off on real text", "tokenizers"),
+        ((Exact, OffOnHan), "exact"),
+        ((OffOnHan, Exact), "exact"),
+        ((Refuses, OffOnHan), "tokenizers"),
     ],
 )
 def test_only_an_engine_that_agrees_is_used(
-    monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path, candidates: tuple[type, ...], at_first: str, then: str
+    monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path, candidates: tuple[type, ...], chosen: str
 ) -> None:
     monkeypatch.setattr(encoder_module, "FASTEST_FIRST", candidates)
     encoder = Encoder(tokenizer_path.read_text(encoding="utf-8"))
-    assert encoder.engine == at_first
+    assert encoder.engine == chosen
     assert rows(*encoder.encode(column(list(TEXTS)))) == reference(tokenizer_path, list(TEXTS))
-    assert encoder.engine == then
+    assert encoder.engine == chosen
+
+
+def test_an_engine_that_differs_on_the_first_texts_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path
+) -> None:
+    """A fall-back would hold for one process only, and the ids would vary with the number of workers."""
+    monkeypatch.setattr(encoder_module, "FASTEST_FIRST", (OffOnRealText,))
+    encoder = Encoder(tokenizer_path.read_text(encoding="utf-8"))
+    assert encoder.engine == "off on real text"
+    texts = column(["before", TEXTS[0]])
+    for _ in range(2):  # a second attempt in the same process must not get by
+        with pytest.raises(RunFailedError, match=r"off on real text.*'The river rose.*uninstall"):
+            encoder.encode(texts)
+    assert encoder.engine == "off on real text"

@@ -138,3 +138,9 @@ def test_another_end_mark(tmp_path: Path, tokenizer_path: Path) -> None:
 def test_as_a_step() -> None:
     step = Tokenize.model_validate({"tokenizer": {"step": "bpe"}})
     assert step.nodes("tokens", "unique", 0) == (Node("tokens", step, {"documents": "unique"}),)
+
+
+def test_groups_by_a_plain_language_column(tmp_path: Path, tokenizer_path: Path) -> None:
+    docs = documents(["a", "b"], source="s").append_column("language", pa.array(["en", None]))
+    ledger = stream(work(tokenizer_path), tmp_path / "task", docs).ledger
+    assert {group: count.docs for group, count in ledger.group_into.items()} == {"s|en": 1, "s|und": 1}
