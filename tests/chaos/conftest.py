@@ -32,10 +32,6 @@ class Done:
     printed: str
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-seeds", type=int, default=10, help="points at which the driver is killed")
-
-
 def command(out: Path, *more: str, recipe: Path = RECIPE) -> list[str]:
     """The command line of a run."""
     return [sys.executable, "-m", "workflows.cli", "run", str(recipe), "--out", str(out), "--progress", "plain", *more]
