@@ -73,7 +73,7 @@ class TestFinding:
     def test_a_list_file(self, folder: Path) -> None:
         listing = f"# files\n\na.jsonl\r\n{folder}/b.jsonl\ndeep/*.jsonl\n"
         (folder / "list.txt").write_text(listing)
-        (folder / "list.gz").write_bytes(gzip.compress(listing.encode()))
+        (folder / "list.gz").write_bytes(gzip.compress(listing.encode(), mtime=0))
         for name in ("list.txt", "list.gz"):
             frozen = freeze(Read(format="jsonl", paths_from=name, source="demo"), folder)
             assert names(frozen, folder) == ["a.jsonl", "b.jsonl", "deep/c.jsonl"]
@@ -123,7 +123,7 @@ class TestShards:
         assert [text for shard in read_all(frozen, read) for text in shard] == texts
 
     def test_compressed_and_warc_files_are_one_task(self, tmp_path: Path) -> None:
-        (tmp_path / "x.jsonl").write_bytes(gzip.compress(b'{"text": "a"}\n' * 1000))
+        (tmp_path / "x.jsonl").write_bytes(gzip.compress(b'{"text": "a"}\n' * 1000, mtime=0))
         (tmp_path / "x.warc").write_bytes(b"WARC/1.0\r\n" * 100)
         assert len(freeze(options("x.jsonl", split_bytes=10), tmp_path).shards) == 1
         assert len(freeze(options("x.warc", format="warc", split_bytes=10), tmp_path).shards) == 1

@@ -106,7 +106,7 @@ class TestWhatIsADocument:
         assert batch.quarantined["url"].to_pylist() == ["http://example.org/"] * 2
         assert batch.quarantined["excerpt"][0].as_py() == "<html>no head</html>"
 
-    @pytest.mark.parametrize("data", [b"", gzip.compress(b""), gzip.compress(b"\r\n\r\n"), b"\r\n"])
+    @pytest.mark.parametrize("data", [b"", gzip.compress(b"", mtime=0), gzip.compress(b"\r\n\r\n", mtime=0), b"\r\n"])
     def test_an_empty_file_has_no_documents_and_no_errors(self, tmp_path: Path, data: bytes) -> None:
         batch = read_bytes(tmp_path, data)
         assert (batch.documents.num_rows, batch.dropped.num_rows, batch.quarantined.num_rows) == (0, 0, 0)
@@ -142,13 +142,16 @@ class TestBodies:
         [
             (chunked(HTML.encode()), {"Transfer_Encoding": "chunked"}),
             (chunked(HTML.encode()).replace(b"7\r\n", b"7;name=x\r\n", 1), {"Transfer_Encoding": "Chunked"}),
-            (gzip.compress(HTML.encode()), {"Content_Encoding": "gzip"}),
-            (chunked(gzip.compress(HTML.encode())), {"Content_Encoding": "x-gzip", "Transfer_Encoding": "chunked"}),
+            (gzip.compress(HTML.encode(), mtime=0), {"Content_Encoding": "gzip"}),
+            (
+                chunked(gzip.compress(HTML.encode(), mtime=0)),
+                {"Content_Encoding": "x-gzip", "Transfer_Encoding": "chunked"},
+            ),
             (zlib.compress(HTML.encode()), {"Content_Encoding": "deflate"}),
             (raw_deflate(HTML.encode()), {"Content_Encoding": "deflate"}),
             (brotli(HTML.encode()), {"Content_Encoding": "br"}),
             (zstandard.compress(HTML.encode()), {"Content_Encoding": "zstd"}),
-            (gzip.compress(brotli(HTML.encode())), {"Content_Encoding": "br, gzip"}),
+            (gzip.compress(brotli(HTML.encode()), mtime=0), {"Content_Encoding": "br, gzip"}),
             (HTML.encode(), {"Content_Encoding": "gzip", "Transfer_Encoding": "chunked"}),
             (HTML.encode(), {"Content_Encoding": "br"}),
             (HTML.encode(), {"Content_Encoding": "deflate"}),
@@ -169,7 +172,7 @@ class TestBodies:
         ("body", "headers"),
         [
             (chunked(HTML.encode() * 50)[:-900], {"Transfer_Encoding": "chunked"}),
-            (gzip.compress(HTML.encode() * 50)[:-12], {"Content_Encoding": "gzip"}),
+            (gzip.compress(HTML.encode() * 50, mtime=0)[:-12], {"Content_Encoding": "gzip"}),
             (zlib.compress(HTML.encode() * 50)[:-6], {"Content_Encoding": "deflate"}),
             (brotli(bytes(str(list(range(30_000))), "ascii"))[:-6000], {"Content_Encoding": "br"}),
         ],
@@ -185,7 +188,7 @@ class TestBodies:
         assert errors(batch)[0].startswith("Content-Encoding br cannot be undone")
 
     def test_a_bomb_is_quarantined_and_not_unpacked(self, tmp_path: Path) -> None:
-        bomb = gzip.compress(b"\0" * 50_000_000)
+        bomb = gzip.compress(b"\0" * 50_000_000, mtime=0)
         batch = read_bytes(tmp_path, record(http(bomb, Content_Encoding="gzip")), max_document_bytes=1_000_000)
         assert errors(batch) == ["page of more than 1000000 bytes (max_document_bytes)"]
 
