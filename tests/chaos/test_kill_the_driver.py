@@ -18,7 +18,7 @@ from pipeline.backends.ray import ray_folder
 from pipeline.storage import Storage
 from tests.chaos.conftest import FEW_STEPS, Done, command, environment, run_to_end
 
-pytestmark = [pytest.mark.xdist_group("quickstart"), pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(600)]
 
 STEPS = (
     "crawl",
