@@ -17,8 +17,8 @@ EXCLUDED = (".git", ".venv", "__pycache__", "runs", "*.egg-info", ".ruff_cache",
 """Not sent along with a working directory, which Ray limits to some hundred megabytes."""
 
 _POLL_S = 0.5
-_AGENT_WAIT_S = 60.0
-"""A cluster that has just started answers before it can take a job."""
+_AGENT_WAIT_S = 180.0
+"""A cluster that has just started answers before it can take a job, on busy cores minutes before."""
 
 
 @dataclass(frozen=True)
