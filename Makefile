@@ -28,8 +28,8 @@ $(STAMP): pyproject.toml constraints.txt $(VENV)/bin/python
 	touch $@
 
 test: setup  ## the test suite (under 12 minutes on 2 cores); runs that use both cores come one after another
-	$(BIN)/pytest -q -n 2 --ignore tests/chaos
-	$(BIN)/pytest -q tests/chaos
+	$(BIN)/pytest -q -n 2 -m "not ray"
+	$(BIN)/pytest -q -m ray
 
 check: setup  ## what a change must pass: style, types, layers, spelling
 	$(BIN)/ruff check .
