@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 import xxhash
 
@@ -96,10 +94,3 @@ def text_bytes(table: pa.Table) -> pa.Array:
     import pyarrow.compute as pc  # keeps this module free to import in readers' child processes
 
     return pc.fill_null(pc.cast(pc.binary_length(table["text"].combine_chunks()), pa.int64()), 0)
-
-
-def join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Tables one after another; columns that some lack are null there. ``schema`` names the first columns."""
-    if not tables:
-        return schema.empty_table()
-    return pa.concat_tables(tables, promote_options="default")

@@ -55,17 +55,12 @@ class Assignment:
         return " -> ".join(task.node for task in self.tasks) + f" shard {self.tasks[0].index}"
 
 
-def scratch_root(storage: Storage) -> Path:
-    """Where attempts write before they publish: beside the data, so that publishing is a rename."""
-    return storage.scratch()
-
-
 def execute(assignment: Assignment, storage: Storage) -> list[Commit]:
     """Do an assignment; returns the commit record of each task, in its order.
 
     Whatever is raised, the scratch folder of this attempt goes, and what was committed before stays.
     """
-    scratch = scratch_root(storage) / uuid.uuid4().hex
+    scratch = storage.scratch() / uuid.uuid4().hex
     try:
         tasks = [_task(spec, storage, scratch / str(position)) for position, spec in enumerate(assignment.tasks)]
         root = assignment.tasks[0]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
-
 import numpy as np
-from pydantic import Field
 
 from operators.dedup.columns import write_columns
 from operators.dedup.exact import Copies
 from operators.dedup.order import addresses
-from operators.dedup.ranges import KeyRange, SortedFiles, own_range, partition_tasks
+from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, own_range
 from operators.dedup.signatures import RUN, Signatures
 from operators.kernels.forest import forest
 from operators.kernels.shingles import KeyArray
-from pipeline.work import Kind, Output, Result, ShardWork, Task, TaskPlan
+from pipeline.work import Output, Result, Task
 
 EDGES = ".edges"
 
 
-class BandEdges(ShardWork):
+class BandEdges(Partitioned):
     """One task per range of band keys: rows with equal keys become a star, the stars a forest.
 
     Exact copies are left out: their original stands for them. ``.edges``: addresses ``left`` and ``right``, one pair
@@ -29,17 +25,7 @@ class BandEdges(ShardWork):
     the rows that share any. Edges only say what to compare; neither the partitions nor the slices change a verdict.
     """
 
-    kind: ClassVar[Kind] = "work"
-    barrier: ClassVar[bool] = True
-    runtime: ClassVar[tuple[str, ...]] = ("memory_gib",)
-
     signatures: Signatures
-    partitions: int | None = Field(default=None, ge=1)
-    memory_gib: float = Field(default=1.0, gt=0)
-
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
-        """One per range of keys."""
-        return partition_tasks(shards, self.partitions)
 
     def run(self, task: Task) -> Result:
         """Connect what shares a bucket in one range of keys."""

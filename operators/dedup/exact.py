@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from operators.dedup.columns import Columns, open_columns, write_columns
 from operators.dedup.order import Policy, addresses, content_order, gather, shard_range
-from operators.dedup.ranges import KeyRange, SortedFiles, own_range, partition_tasks
+from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, own_range
 from operators.dedup.signatures import EXACT, Signatures
 from operators.kernels.shingles import KeyArray
-from pipeline.work import Kind, Output, Result, Shard, ShardWork, Task, TaskPlan
+from pipeline.work import Output, Result, Shard, Task
 
 COPIES, ORIGINALS = ".copies", ".originals"
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-class ExactCopies(ShardWork):
+class ExactCopies(Partitioned):
     """One task per range of text hashes: groups equal hashes and names the survivor of each group.
 
     The survivor is the smallest by (the policy's values, id); the address decides only between rows of equal id.
@@ -31,18 +30,8 @@ class ExactCopies(ShardWork):
     Memory: the records of one slice, at most ``memory_gib`` unless that many rows hold one text, and the copies found.
     """
 
-    kind: ClassVar[Kind] = "work"
-    barrier: ClassVar[bool] = True
-    runtime: ClassVar[tuple[str, ...]] = ("memory_gib",)
-
     signatures: Signatures
     keep: Policy
-    partitions: int | None = Field(default=None, ge=1)
-    memory_gib: float = Field(default=1.0, gt=0)
-
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
-        """One per range of hashes."""
-        return partition_tasks(shards, self.partitions)
 
     def run(self, task: Task) -> Result:
         """Find the copies in one range of hashes."""

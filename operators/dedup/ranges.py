@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from operators.dedup.columns import Columns, open_columns
-from pipeline.work import TaskPlan
+from pipeline.work import Kind, ShardWork, TaskPlan
 
 _ALL_KEYS = 1 << 64
 _SHARDS_PER_TASK = 8  # a task per 8 shards keeps the workers busy and the files few
@@ -81,9 +82,23 @@ def num_partitions(num_shards: int, partitions: int | None) -> int:
     return 0 if num_shards == 0 else partitions or min(_MOST_TASKS, -(-num_shards // _SHARDS_PER_TASK))
 
 
-def partition_tasks(shards: Mapping[str, int], partitions: int | None) -> list[TaskPlan]:
-    """A task per partition, each of which reads all shards of every input."""
-    return [TaskPlan(k, dict.fromkeys(shards)) for k in range(num_partitions(shards["signatures"], partitions))]
+class Partitioned(ShardWork):
+    """A barrier whose tasks each own a range of keys and read that range of every shard.
+
+    partitions: how many; default by the number of shards. memory_gib: bounds a task's slices, never what comes out.
+    """
+
+    kind: ClassVar[Kind] = "work"
+    barrier: ClassVar[bool] = True
+    runtime: ClassVar[tuple[str, ...]] = ("memory_gib",)
+
+    partitions: int | None = Field(default=None, ge=1)
+    memory_gib: float = Field(default=1.0, gt=0)
+
+    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+        """A task per partition, each of which reads all shards of every input."""
+        count = num_partitions(shards["signatures"], self.partitions)
+        return [TaskPlan(k, dict.fromkeys(shards)) for k in range(count)]
 
 
 def own_range(task: int, num_shards: int, partitions: int | None) -> KeyRange:

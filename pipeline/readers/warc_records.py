@@ -12,7 +12,6 @@ from pipeline.readers.streams import Chunk, Damage
 
 MAGIC = b"WARC/"
 _MAX_HEADER_BYTES = 1 << 20
-_SKIP_BYTES = 1 << 20
 # Where a record begins inside other bytes: at the start of a line.
 _NEXT = re.compile(rb"\nWARC/[01]\.")
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
