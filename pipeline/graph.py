@@ -12,7 +12,7 @@ from pipeline.fingerprint import FORMAT_VERSION, core_versions, digest, file_sha
 from pipeline.inputs import FrozenInputs
 from pipeline.shards import ShardSpec
 from pipeline.value import Artifact, artifacts, replace_artifacts
-from pipeline.work import Node, TaskPlan, Work
+from pipeline.work import Extent, Node, TaskPlan, Work
 from pipeline.worker import TaskSpec
 from pipeline.works import ReadWork
 
@@ -22,7 +22,7 @@ class NodeState:
     """What is known of a node while a run goes on.
 
     dataset: None until every recorded ancestor is committed, since the fingerprint hangs on their hashes.
-    set_key: identity of the whole set of inputs it stems from. waits: per task, how many inputs are missing.
+    set_keys: identity of the whole set of inputs it stems from, under None, and of those of each epoch. waits: per task, how many inputs are missing.
     """
 
     node: Node
@@ -31,7 +31,8 @@ class NodeState:
     deps: Mapping[str, str]
     dataset: str | None = None
     fingerprint: str | None = None
-    set_key: str = ""
+    set_keys: dict[str | None, str] = field(default_factory=dict)
+    extent: Extent = field(default_factory=lambda: Extent(0))
     plans: Sequence[TaskPlan] = ()
     commits: dict[int, Commit] = field(default_factory=dict)
     waits: list[int] = field(default_factory=list)
@@ -84,7 +85,8 @@ class Graph:
 
     def resolve(self, state: NodeState, *, present: Mapping[int, Commit]) -> None:
         """Take over the commits that a dataset already holds, and count what its tasks still wait for."""
-        state.plans = state.work.tasks(self._shard_counts(state))
+        state.plans = state.work.tasks(self._extents(state))
+        state.extent = self._extent(state)
         for index in sorted(present):
             if index < len(state.plans):
                 self._check_inputs(state, present[index])
@@ -110,15 +112,16 @@ class Graph:
         found = {a: self._resolved(a) for a in artifacts(state.work) if a.sha256 is None}
         state.work = replace_artifacts(state.work, found)
         sources = {role: self.states[name] for role, name in state.deps.items()}
-        state.set_key = self._set_key(state, list(sources.values()))
+        state.set_keys = self._set_keys(state, list(sources.values()))
         keys: dict[str, Any] = {role: self._key(source) for role, source in sources.items()}
         identity = {"format": FORMAT_VERSION, "versions": core_versions(), "work": state.work, "inputs": keys}
         if state.work.barrier:
-            identity["set"] = state.set_key
+            epoch: str | None = getattr(state.work, "epoch", None)
+            identity["set"] = state.set_keys.get(epoch, "")
         state.fingerprint = digest(identity)
         state.dataset = f"{state.name}-{state.fingerprint}"
         if state.work.barrier:
-            state.set_key = state.fingerprint
+            state.set_keys = dict.fromkeys(state.set_keys, state.fingerprint)
         return state.dataset
 
     def _resolved(self, artifact: Artifact) -> Artifact:
@@ -140,18 +143,31 @@ class Graph:
             return digest([state.fingerprint, *(state.commits[k].key for k in sorted(state.commits))])
         return state.fingerprint or ""
 
-    def _set_key(self, state: NodeState, sources: Sequence[NodeState]) -> str:
+    def _set_keys(self, state: NodeState, sources: Sequence[NodeState]) -> dict[str | None, str]:
         if isinstance(state.work, ReadWork):
-            return digest(
-                [self.input_keys(state.name, k)["pieces"] for k in range(self._shard_counts(state)["pieces"])]
-            )
-        return digest([source.set_key for source in sources])
+            extent = self._extents(state)["pieces"]
+            return {
+                label: digest([self.input_keys(state.name, k)["pieces"] for k in extent.shards(label)])
+                for label in (None, *extent.epochs)
+            }
+        labels = dict.fromkeys(label for source in sources for label in source.set_keys)
+        return {
+            label: digest([source.set_keys.get(label, source.set_keys[None]) for source in sources])
+            for label in (None, *labels)
+        }
 
-    def _shard_counts(self, state: NodeState) -> dict[str, int]:
+    def _extents(self, state: NodeState) -> dict[str, Extent]:
         if isinstance(state.work, ReadWork):
-            count = len(self.inputs[state.name].shards)
-            return {"pieces": count if self.limit is None else min(count, self.limit)}
-        return {role: len(self.states[name].plans) for role, name in state.node.inputs.items()}
+            return {"pieces": self.inputs[state.name].extent(self.limit)}
+        return {role: self.states[name].extent for role, name in state.node.inputs.items()}
+
+    def _extent(self, state: NodeState) -> Extent:
+        """What a node makes: shard k is of the epoch of shard k of the input that goes into it one to one."""
+        count = len(state.plans)
+        for role, extent in self._extents(state).items():
+            if role == "pieces" or all(plan.needs.get(role) == (plan.index,) for plan in state.plans):
+                return Extent(count, extent.epochs)
+        return Extent(count)
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 

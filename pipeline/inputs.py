@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,8 @@ from pipeline.readers.options import Read
 from pipeline.readers.schema import check_schema, row_group_pieces
 from pipeline.readers.streams import Damage, chunks, compression
 from pipeline.stores import filesystem, is_uri, local, open_input
-from pipeline.value import Value
+from pipeline.value import Strings, Value
+from pipeline.work import Extent
 
 _WHOLE_DIGEST_BYTES = 256 << 20
 _SAMPLE_BYTES = 1 << 20
@@ -49,10 +50,22 @@ def _as_tuples(value: Any) -> Any:
 
 
 class FrozenInputs(Value):
-    """The files of a source and the pieces of each shard; a shard never changes its number."""
+    """The files of a source and the pieces of each shard; a shard never changes its number.
+
+    epochs: the label of each shard; empty where the source declares none.
+    """
 
     files: Annotated[tuple[FrozenFile, ...], BeforeValidator(_as_tuples)]
     shards: Annotated[tuple[tuple[Piece, ...], ...], BeforeValidator(_as_tuples)]
+    epochs: Strings = ()
+
+    def extent(self, limit: int | None = None) -> Extent:
+        """Its shards, the first ``limit`` of them."""
+        count = len(self.shards) if limit is None else min(limit, len(self.shards))
+        found: dict[str, tuple[int, ...]] = {}
+        for shard, label in enumerate(self.epochs[:count]):
+            found[label] = (*found.get(label, ()), shard)
+        return Extent(count, found)
 
 
 def freeze(options: Read, base_dir: Path, previous: FrozenInputs | None = None) -> FrozenInputs:
@@ -67,6 +80,7 @@ def freeze(options: Read, base_dir: Path, previous: FrozenInputs | None = None) 
     """
     paths = expand(options, base_dir)
     known = {file.path: file for file in previous.files} if previous else {}
+    _check_epochs(paths, previous)
     gone = sorted(set(known) - set(paths))
     if gone:
         msg = f"input {gone[0]} was read by this run before and is not among its inputs any more; {_REMEDY}"
@@ -74,27 +88,51 @@ def freeze(options: Read, base_dir: Path, previous: FrozenInputs | None = None) 
     for path, before in known.items():
         _check_unchanged(before, _frozen(path, before))
     new = [_frozen(path) for path in paths if path not in known]
-    shards = _plan(options, new, check=previous is None)
-    return FrozenInputs(
-        files=(*(previous.files if previous else ()), *new), shards=(*(previous.shards if previous else ()), *shards)
-    )
+    shards = list(previous.shards) if previous else []
+    labels = list(previous.epochs) if previous else []
+    for label in dict.fromkeys(paths.values()):
+        made = _plan(options, [file for file in new if paths[file.path] == label], check=not shards)
+        shards += made
+        labels += [label] * len(made) if options.epochs else []
+    return FrozenInputs(files=(*(previous.files if previous else ()), *new), shards=tuple(shards), epochs=tuple(labels))
 
 
-def expand(options: Read, base_dir: Path) -> list[str]:
-    """Every file of a source, each once, sorted: absolute paths and URIs.
+def _check_epochs(paths: Mapping[str, str], previous: FrozenInputs | None) -> None:
+    """A file that was read stays in its epoch."""
+    for label, shard in zip(previous.epochs, previous.shards, strict=True) if previous and previous.epochs else ():
+        for piece in shard:
+            if paths.get(piece.path, label) != label:
+                msg = f"input {piece.path} was read in epoch {label!r} and is now in {paths[piece.path]!r}; {_REMEDY}"
+                raise UserError(msg)
+
+
+def expand(options: Read, base_dir: Path) -> dict[str, str]:
+    """Every file of a source, each once, as absolute paths and URIs, with its epoch ("": none is declared).
+
+    By epoch in the declared order, sorted inside one.
 
     Raises:
-        UserError: a path that is not there, or a pattern that matches nothing.
+        UserError: a path that is not there, a pattern that matches nothing, or a file in two epochs.
     """
-    found: set[str] = set()
-    for pattern in (*options.paths, *_listed(options.paths_from, base_dir)):
-        files = list(_remote(pattern) if is_uri(pattern) else _local(pattern, base_dir))
-        if not files:
-            where = "" if is_uri(pattern) else f" in {base_dir}"
-            msg = f"input {pattern!r} matches no file{where}; check the path, which is relative to the recipe"
-            raise UserError(msg)
-        found.update(files)
-    return sorted(found)
+    places = options.epochs or (("", (*options.paths, *_listed(options.paths_from, base_dir))),)
+    found: dict[str, str] = {}
+    for label, patterns in places:
+        files = {file for pattern in patterns for file in _matches(pattern, base_dir)}
+        for file in sorted(files):
+            if file in found:
+                msg = f"input {file} is in the epochs {found[file]!r} and {label!r}; leave it in one of them"
+                raise UserError(msg)
+            found[file] = label
+    return found
+
+
+def _matches(pattern: str, base_dir: Path) -> list[str]:
+    files = list(_remote(pattern) if is_uri(pattern) else _local(pattern, base_dir))
+    if not files:
+        where = "" if is_uri(pattern) else f" in {base_dir}"
+        msg = f"input {pattern!r} matches no file{where}; check the path, which is relative to the recipe"
+        raise UserError(msg)
+    return files
 
 
 def _listed(list_file: str | None, base_dir: Path) -> list[str]:

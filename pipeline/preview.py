@@ -47,7 +47,7 @@ def preview(workflow: Workflow, graph: Graph, storage: Storage) -> list[NodePlan
         for state in found:
             graph.resolve(state, present=committed(storage, graph.identify(state)))
         settled = not found
-    owners = {node.name: step for step in workflow.steps for node in step.nodes(workflow.seed)}
+    owners = {node.name: workflow[step] for step, nodes in workflow.nodes_by_step().items() for node in nodes}
     verbs = {step.name: snake_case(type(step.verb).__name__).removesuffix("_work") for step in workflow.steps}
     plans = []
     for name, state in graph.states.items():

@@ -100,16 +100,21 @@ def freeze_inputs(workflow: Workflow, storage: Storage) -> dict[str, FrozenInput
     for step in workflow.steps:
         if isinstance(step.verb, ReadWork):
             before = known.get(step.name)
-            # A recipe that now names other paths is another input, not a changed one.
+            # A recipe that now names other paths is another input, not a changed one; further epochs are more of it.
             previous = None
-            if before is not None and before["patterns"] == _patterns(step.verb):
+            if before is not None and _goes_on(before["patterns"], _patterns(step.verb)):
                 previous = FrozenInputs.model_validate_json(orjson.dumps(before["frozen"]))
             frozen[step.name] = freeze(step.verb.read, Path(workflow.base_dir), previous)
     return frozen
 
 
-def _patterns(work: ReadWork) -> list[str]:
-    return [*work.read.paths, work.read.paths_from or "", work.read.format]
+def _patterns(work: ReadWork) -> list[Any]:
+    epochs = [[label, *paths] for label, paths in work.read.epochs]
+    return [*work.read.paths, work.read.paths_from or "", work.read.format, *epochs]
+
+
+def _goes_on(before: list[Any], now: list[Any]) -> bool:
+    return now[: len(before)] == before and all(isinstance(more, list) for more in now[len(before) :])
 
 
 class Record:

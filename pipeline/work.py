@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import pyarrow as pa
 
 from pipeline.ledger import Ledger
-from pipeline.value import Value
+from pipeline.value import Strings, Value
 
 Kind = Literal["source", "documents", "selection", "tokens", "artifact", "work", "model"]
 """What a shard of a dataset holds: nothing (read again from its source), documents, a keep bitmap over another
@@ -19,6 +19,18 @@ dataset's documents, tokens, one file others depend on, files internal to a step
 
 EVERY = None
 """A task that needs every shard of an input."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The shards of an input: how many, and which of them each epoch declared on ``read`` has."""
+
+    count: int
+    epochs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def shards(self, epoch: str | None = None) -> tuple[int, ...]:
+        """The numbers of an epoch's shards, or of all."""
+        return tuple(range(self.count)) if epoch is None else self.epochs.get(epoch, ())
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,8 @@ class Work(Value, ABC):
     recorded: ClassVar[bool] = False
     """True where a second run need not give the same bytes: descendants are keyed by the committed hashes."""
     barrier: ClassVar[bool] = False
-    """True where a shard depends on all input shards: the set of inputs enters the fingerprint."""
+    """True where a shard depends on all input shards: the set of inputs enters the fingerprint, that of one epoch where
+    the work has a field ``epoch`` that names one."""
     gang: ClassVar[bool] = False
     """True where the driver itself runs the one task, with processes of its own (training)."""
     libraries: ClassVar[tuple[str, ...]] = ()
@@ -104,8 +117,8 @@ class Work(Value, ABC):
     """Fields that say how it is run, not what it makes: they stay out of the fingerprint."""
 
     @abstractmethod
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
-        """The shard tasks, given the number of shards of each input role."""
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
+        """The shard tasks, given the shards of each input role."""
 
 
 class Sink(ABC):
@@ -133,10 +146,10 @@ class StreamWork(Work):
     def open(self, task: Task) -> Sink:
         """A sink for one shard."""
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """Shard k from shard k of the documents, and from all of every other input."""
         others = dict.fromkeys((role for role in shards if role != "documents"), EVERY)
-        return [TaskPlan(k, {"documents": (k,), **others}) for k in range(shards["documents"])]
+        return [TaskPlan(k, {"documents": (k,), **others}) for k in range(shards["documents"].count)]
 
 
 class ShardWork(Work):
@@ -154,6 +167,15 @@ class Node:
     name: str
     work: Work
     inputs: Mapping[str, str]
+
+
+class EpochVerb(Value):
+    """A verb that decides epoch by epoch.
+
+    epochs: the labels of the read step its documents stem from, oldest first; the workflow fills them in.
+    """
+
+    epochs: Strings = ()
 
 
 class Verb(Protocol):

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from pipeline.operator import Map
 from pipeline.value import Strings, Value
-from pipeline.work import Node
+from pipeline.work import EpochVerb, Node
 from pipeline.works import Apply, ReadWork
 
 
@@ -79,16 +79,34 @@ class Workflow(Value):
         raise KeyError(msg)
 
     def nodes(self) -> list[Node]:
-        """The nodes of all steps; rejected texts are scrubbed by every later scrubber as well."""
+        """The nodes of all steps."""
+        return [node for nodes in self.nodes_by_step().values() for node in nodes]
+
+    def nodes_by_step(self) -> dict[str, tuple[Node, ...]]:
+        """The nodes of each step; rejected texts are scrubbed by every later scrubber as well, epochs are handed on."""
         behind = self._scrubbers_behind()
-        nodes: list[Node] = []
+        nodes = {}
         for step in self.steps:
-            if isinstance(step.verb, Apply | ReadWork):
-                verb = step.verb.model_copy(update={"scrubbers": behind[step.name]})
-                nodes.extend(step.model_copy(update={"verb": verb}).nodes(self.seed))
-            else:
-                nodes.extend(step.nodes(self.seed))
+            verb = step.verb
+            if isinstance(verb, Apply | ReadWork):
+                verb = verb.model_copy(update={"scrubbers": behind[step.name]})
+            elif isinstance(verb, EpochVerb):
+                verb = verb.model_copy(update={"epochs": self._epochs(step)})
+            nodes[step.name] = step.model_copy(update={"verb": verb}).nodes(self.seed)
         return nodes
+
+    def _epochs(self, step: Step) -> tuple[str, ...]:
+        """The epochs of the read step that a step's documents stem from."""
+        by_name = {one.name: one for one in self.steps}
+        seen: set[str] = set()
+        while not isinstance(step.verb, ReadWork):
+            # What another step is called inside ("parts.held_out") belongs to the step before the first dot.
+            name = (step.source or "").partition(".")[0]
+            if name not in by_name or name in seen:
+                return ()  # the graph says what is wrong
+            seen.add(name)
+            step = by_name[name]
+        return tuple(label for label, _ in step.verb.read.epochs)
 
     def _scrubbers_behind(self) -> Mapping[str, tuple[Map, ...]]:
         """For each step, the scrubbing maps of the steps that come after it."""

@@ -17,7 +17,7 @@ from pipeline.parquet_shard import ParquetShard
 from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import Read
 from pipeline.rejects import KeepText, scrubbed, sources
-from pipeline.work import Node, Output, Result, Sink, StreamWork, Task, TaskPlan
+from pipeline.work import Extent, Node, Output, Result, Sink, StreamWork, Task, TaskPlan
 
 
 class ReadWork(StreamWork):
@@ -32,9 +32,9 @@ class ReadWork(StreamWork):
     read: Read
     scrubbers: tuple[SerializeAsAny[Map], ...] = ()
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
-        """One task a frozen shard; their number stands under the role ``pieces``."""
-        return [TaskPlan(k, {}) for k in range(shards["pieces"])]
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
+        """One task a frozen shard; they stand under the role ``pieces``."""
+        return [TaskPlan(k, {}) for k in range(shards["pieces"].count)]
 
     def open(self, task: Task) -> ReadSink:
         """A sink that accounts for what the reader delivers and what it cannot read."""

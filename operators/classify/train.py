@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import file_sha256
 from pipeline.ledger import Count, Ledger
 from pipeline.rejects import languages, sources
-from pipeline.work import EVERY, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
+from pipeline.work import EVERY, Extent, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 
 class _Example(NamedTuple):
@@ -81,7 +81,7 @@ class TrainClassifier(ShardWork):
         work = self.model_copy(update={"seed": seed}) if self.seed is None else self
         return (Node(step, work, {"documents": source}),)
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:  # noqa: ARG002  # one task however many there are
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:  # noqa: ARG002  # one task however many there are
         """One task."""
         return [TaskPlan(0, {"documents": EVERY})]
 

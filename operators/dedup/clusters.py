@@ -18,7 +18,7 @@ from operators.kernels.forest import components
 from operators.kernels.minhash import slots_needed
 from operators.kernels.shingles import KeyArray
 from operators.kernels.survivors import survivors
-from pipeline.work import Kind, Output, Result, Shard, ShardWork, Task, TaskPlan
+from pipeline.work import Extent, Kind, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 NEAR, SIZES = ".near", ".sizes"
 _DOCS_AT_ONCE = 1 << 20  # 0.6 GB of slots, buckets and entries
@@ -45,7 +45,7 @@ class Clusters(ShardWork):
     keep: Policy
     threshold: float = Field(gt=0, le=1)
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """One."""
         return [TaskPlan(0, dict.fromkeys(shards))]
 

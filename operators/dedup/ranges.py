@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from operators.dedup.columns import Columns, open_columns
-from pipeline.work import Kind, ShardWork, TaskPlan
+from pipeline.work import Extent, Kind, ShardWork, TaskPlan
 
 _ALL_KEYS = 1 << 64
 _SHARDS_PER_TASK = 8  # a task per 8 shards keeps the workers busy and the files few
@@ -95,9 +95,9 @@ class Partitioned(ShardWork):
     partitions: int | None = Field(default=None, ge=1)
     memory_gib: float = Field(default=1.0, gt=0)
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """A task per partition, each of which reads all shards of every input."""
-        count = num_partitions(shards["signatures"], self.partitions)
+        count = num_partitions(shards["signatures"].count, self.partitions)
         return [TaskPlan(k, dict.fromkeys(shards)) for k in range(count)]
 
 

@@ -26,7 +26,7 @@ from operators.dedup.verdict_files import (
 )
 from operators.kernels.minhash import estimate
 from operators.kernels.shingles import KeyArray
-from pipeline.work import Kind, Result, Shard, ShardWork, Task, TaskPlan
+from pipeline.work import Extent, Kind, Result, Shard, ShardWork, Task, TaskPlan
 
 
 class Verdicts(ShardWork):
@@ -42,10 +42,10 @@ class Verdicts(ShardWork):
 
     signatures: Signatures
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """One per shard of documents."""
         whole = {role: None for role in shards if role not in ("documents", "signatures")}
-        return [TaskPlan(k, {"documents": (k,), "signatures": (k,), **whole}) for k in range(shards["documents"])]
+        return [TaskPlan(k, {"documents": (k,), "signatures": (k,), **whole}) for k in range(shards["documents"].count)]
 
     def run(self, task: Task) -> Result:
         """Write one shard's verdicts."""

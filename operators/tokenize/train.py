@@ -21,7 +21,7 @@ from operators.tokenize.splitting import encoding_split, training_split
 from pipeline.documents import as_documents, text_bytes
 from pipeline.errors import RunFailedError
 from pipeline.value import Strings
-from pipeline.work import EVERY, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
+from pipeline.work import EVERY, Extent, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 _CARD_BYTES = 8 << 20  # three seconds with the slowest engine
 _MULTIPLE = 128  # embedding tables of other heights leave tensor cores idle
@@ -62,7 +62,7 @@ class TrainTokenizer(ShardWork):
             raise ValueError(msg)
         return self
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """One task over every shard."""
         del shards
         return [TaskPlan(0, {"documents": EVERY})]

@@ -23,7 +23,7 @@ from pipeline.pretrain.config import (
     TokenFiles,
     TrainConfig,
 )
-from pipeline.work import EVERY, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
+from pipeline.work import EVERY, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 _WARMUP_FRACTION = 0.1
 
@@ -93,7 +93,7 @@ class Pretrain(ShardWork):
         work = self if self.seed is not None else self.model_copy(update={"seed": seed})
         return (Node(step, work, {"documents": source}),)
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """One task over all shards."""
         return [TaskPlan(0, dict.fromkeys(shards, EVERY))]
 

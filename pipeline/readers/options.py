@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, model_validator
@@ -31,6 +32,7 @@ ExtraType = Literal["string", "int", "float", "bool"]
 IDENTITY = ("id", "text", "url", "date", "license")
 """Fields taken under their own names where ``columns`` is empty; so are ``label`` and ``language`` (or ``lang``)."""
 
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NOT_TARGETS = ("origin", "record_id")
 _ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
@@ -39,7 +41,9 @@ class Read(Value):
     """A source of documents.
 
     paths: files, folders (every file in them), globs or object-store URIs, relative to the recipe. paths_from: a file
-    that lists more of them, one a line. source: the name that enters ids and reports; default the step's.
+    that lists more of them, one a line. source: the name that enters ids and reports; default the step's. epochs
+    instead of paths: label to paths, oldest first, as in ``{2024-10: [a/*.warc.gz], 2024-18: [b/*.warc.gz]}``;
+    deduplication decides an epoch against the earlier ones and not the later ones.
 
     columns (JSONL, Parquet): target column to field, dotted for nested ones, as in ``{text: content, url: meta.url}``.
     ``text``, ``url``, ``date``, ``license`` and ``source`` fill the fixed columns, ``id`` the record's own key, any
@@ -56,9 +60,13 @@ class Read(Value):
     shard each. max_document_bytes: larger texts are quarantined. html_types (WARC): content types that are documents.
     """
 
+    # Which files an epoch has is in the frozen inputs of each shard: a new epoch leaves the shards of the others alone.
+    runtime: ClassVar[tuple[str, ...]] = ("epochs",)
+
     format: Format
     paths: Strings = ()
     paths_from: str | None = None
+    epochs: Annotated[tuple[tuple[str, Strings], ...], BeforeValidator(_as_pairs)] = ()
     source: str | None = None
     columns: Pairs = ()
     column_types: Annotated[tuple[tuple[str, ExtraType], ...], BeforeValidator(_as_pairs)] = ()
@@ -71,9 +79,7 @@ class Read(Value):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.paths and self.paths_from is None:
-            msg = "needs paths or paths_from: nothing says where the documents are"
-            raise ValueError(msg)
+        self._check_places()
         if self.format not in ("jsonl", "parquet") and (self.columns or self.column_types):
             msg = f"columns are for jsonl and parquet; a {self.format} source has none"
             raise ValueError(msg)
@@ -89,6 +95,22 @@ class Read(Value):
             raise ValueError(msg)
         self._check_encoding()
         return self
+
+    def _check_places(self) -> None:
+        if not self.paths and self.paths_from is None and not self.epochs:
+            msg = "needs paths, paths_from or epochs: nothing says where the documents are"
+            raise ValueError(msg)
+        if self.epochs and (self.paths or self.paths_from is not None):
+            msg = "has both epochs and paths; give every path to one of the epochs"
+            raise ValueError(msg)
+        labels = [label for label, _ in self.epochs]
+        for label, paths in self.epochs:
+            if not _LABEL.fullmatch(label) or labels.count(label) > 1 or not paths:
+                msg = (
+                    f"epoch {label!r} is given twice, has no paths, or is not made of letters, digits, - and _; "
+                    f"write it as in epochs: {{2024-10: [crawl/*.warc.gz]}}"
+                )
+                raise ValueError(msg)
 
     def _check_encoding(self) -> None:
         if self.format != "text" and (self.encoding is not None or self.documents != "file"):

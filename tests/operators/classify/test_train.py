@@ -21,7 +21,7 @@ from operators.classify.train import TrainClassifier
 from pipeline.errors import RunFailedError, UserError
 from pipeline.ledger import Count, Ledger
 from pipeline.value import Artifact
-from pipeline.work import EVERY, Result, Task
+from pipeline.work import EVERY, Extent, Result, Task
 
 GOOD = [
     "the",
@@ -228,7 +228,7 @@ def test_a_failed_training_says_what_fasttext_said(tmp_path: Path) -> None:
 def test_one_node_over_every_shard() -> None:
     (node,) = TrainClassifier().nodes("quality", "good_and_bad", 7)
     assert (node.name, node.inputs, node.work.seed) == ("quality", {"documents": "good_and_bad"}, 7)
-    (plan,) = node.work.tasks({"documents": 3})
+    (plan,) = node.work.tasks({"documents": Extent(3)})
     assert plan.needs == {"documents": EVERY}
     assert TrainClassifier(seed=3).nodes("quality", "x", 7)[0].work.seed == 3
     with pytest.raises(UserError, match="from"):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from operators.dedup.verb import Dedup
 from pipeline.documents import ID_TYPE
-from pipeline.work import Result, Shard, ShardWork, StreamWork, Task
+from pipeline.work import Extent, Result, Shard, ShardWork, StreamWork, Task
 
 
 @dataclass
@@ -105,7 +105,7 @@ def run(dedup: Dedup, shards: Sequence[Sequence[pa.Table]], folder: Path, step: 
     results: dict[str, list[Result]] = {}
     for node in dedup.nodes(step, "docs", 0):
         inputs = {role: done[name] for role, name in node.inputs.items()}
-        plans = node.work.tasks({role: len(found) for role, found in inputs.items()})
+        plans = node.work.tasks({role: Extent(len(found)) for role, found in inputs.items()})
         assert [plan.index for plan in plans] == list(range(len(plans)))
         done[node.name], results[node.name] = [], []
         for plan in plans:

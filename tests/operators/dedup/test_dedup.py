@@ -272,7 +272,7 @@ def test_a_damaged_file_stops_the_step(tmp_path: Path, node: str, suffix: str) -
     name = f"unique.{node}" if node else "unique"
     (made,) = [made for made in Dedup(partitions=2).nodes("unique", "docs", 0) if made.name == name]
     inputs = {role: found.shards[source] for role, source in made.inputs.items()}
-    plans = made.work.tasks({role: len(shards) for role, shards in inputs.items()})
+    plans = made.work.tasks({role: Extent(len(shards)) for role, shards in inputs.items()})
     tasks = [
         Task(
             name,

@@ -26,7 +26,7 @@ from operators.tokenize.sample import Sample, limits
 from operators.tokenize.splitting import encoding_split, training_split
 from operators.tokenize.train import TrainTokenizer
 from pipeline.errors import RunFailedError
-from pipeline.work import Node
+from pipeline.work import Extent, Node
 
 SMALL = TrainTokenizer(vocab_size=512, min_frequency=1)
 
@@ -228,7 +228,7 @@ def test_as_a_step() -> None:
         Node("bpe", work.model_copy(update={"seed": 7}), {"documents": "unique"}),
     )
     assert TrainTokenizer(seed=5).nodes("bpe", "unique", 7)[0].work == TrainTokenizer(seed=5)
-    (plan,) = work.tasks({"documents": 3})
+    (plan,) = work.tasks({"documents": Extent(3)})
     assert (plan.index, plan.needs) == (0, {"documents": None})
     with pytest.raises(ValidationError):
         TrainTokenizer(sample_bytes=1 << 31)  # counts of pairs could leave 32 bits

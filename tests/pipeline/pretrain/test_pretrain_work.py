@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import digest
 from pipeline.pretrain.config import PRESETS
 from pipeline.pretrain.work import Pretrain
-from pipeline.work import Task
+from pipeline.work import Extent, Task
 from tests.pipeline.pretrain.conftest import EOS, VOCABULARY, document_id, sentences, write_shard
 
 
@@ -58,7 +58,7 @@ def test_the_recipes_seed_is_taken_unless_it_names_its_own() -> None:
 
 
 def test_one_task_needs_every_shard() -> None:
-    (plan,) = Pretrain().tasks({"documents": 9})
+    (plan,) = Pretrain().tasks({"documents": Extent(9)})
     assert (plan.index, dict(plan.needs)) == (0, {"documents": None})
 
 

@@ -13,7 +13,7 @@ from pipeline.documents import ID_TYPE, text_bytes
 from pipeline.ledger import Count, Flow, Ledger
 from pipeline.operator import Map
 from pipeline.rejects import languages, sources
-from pipeline.work import Node, Output, Result, ShardWork, Sink, StreamWork, Task, TaskPlan
+from pipeline.work import Extent, Node, Output, Result, ShardWork, Sink, StreamWork, Task, TaskPlan
 
 REMOVED = pa.schema(
     [
@@ -46,8 +46,8 @@ class FirstOfEachText(ShardWork):
     def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
         return (Node(step, self, {"documents": source, "all": source}),)
 
-    def tasks(self, shards: Mapping[str, int]) -> Sequence[TaskPlan]:
-        return [TaskPlan(k, {"documents": (k,), "all": None}) for k in range(shards["documents"])]
+    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
+        return [TaskPlan(k, {"documents": (k,), "all": None}) for k in range(shards["documents"].count)]
 
     def run(self, task: Task) -> Result:
         members: dict[str, list[tuple[int, int, bytes]]] = {}
