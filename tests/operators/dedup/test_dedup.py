@@ -20,7 +20,7 @@ from operators.dedup.verb import Dedup, MinHash
 from pipeline.documents import ID_TYPE
 from pipeline.errors import RunFailedError, UserError
 from pipeline.fingerprint import digest
-from pipeline.work import Task
+from pipeline.work import Extent, Task
 from tests.operators.dedup.runner import LocalShard, Outcome, documents, run, run_work
 from tests.operators.dedup.twins import Doc, Rule, Verdict, decide
 
