@@ -16,11 +16,11 @@ RECIPE = ROOT / "workflows" / "recipes" / "quickstart.yaml"
 # Fewer steps than the quickstart takes: the subject is exactness, not the loss.
 FEW_STEPS = [
     "--set",
-    "model.pretrain.steps=40",
+    "model.pretrain.steps=24",
     "--set",
-    "model.pretrain.checkpoint_every=10",
+    "model.pretrain.checkpoint_every=6",
     "--set",
-    "model.pretrain.evaluate_every=40",
+    "model.pretrain.evaluate_every=24",
 ]
 
 

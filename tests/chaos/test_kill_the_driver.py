@@ -157,7 +157,7 @@ def test_killed_at_many_points_and_during_training(
     killed = []
     moments = points(out, request.config.getoption("--chaos-seeds"))
     moments.append(
-        ("training", lambda: any(len(m.read_text().splitlines()) > 25 for m in out.glob("model-*/metrics.jsonl")))
+        ("training", lambda: any(len(m.read_text().splitlines()) > 14 for m in out.glob("model-*/metrics.jsonl")))
     )
     families: list[psutil.Process] = []
     for number, (name, condition) in enumerate(moments):
@@ -210,13 +210,13 @@ def is_worker(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("backend", ["ray", "inline"])
+@pytest.mark.parametrize("backend", ["ray", pytest.param("inline", marks=pytest.mark.sweep)])
 def test_told_to_stop_while_training_it_goes_on_from_there(undisturbed: Done, tmp_path: Path, backend: str) -> None:
     out = tmp_path / "run"
     shutil.copytree(undisturbed.out, out, ignore=shutil.ignore_patterns("model-*", "run.lock"))
     process = start(out, backend)
     while process.poll() is None and not any(
-        m.read_bytes().count(b"\n") > 12 for m in out.glob("model-*/metrics.jsonl")
+        m.read_bytes().count(b"\n") > 8 for m in out.glob("model-*/metrics.jsonl")
     ):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
