@@ -42,7 +42,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def run_to_end(out: Path, more: Sequence[str] = (), recipe: Path = RECIPE, timeout_s: float = 280) -> Done:
+def run_to_end(out: Path, more: Sequence[str] = (), recipe: Path = RECIPE, timeout_s: float = 900) -> Done:
     """Run a recipe to its end; fails with what it printed."""
     done = subprocess.run(
         command(out, *more, recipe=recipe),

@@ -17,7 +17,7 @@ from fastwarc.warc import ArchiveIterator
 from pipeline.dataset import Run
 from tests.chaos.conftest import RECIPE, ROOT, Done, run_to_end
 
-pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
 def token_hashes(out: Path) -> Counter:

@@ -18,7 +18,7 @@ from pipeline.backends.ray import ray_folder
 from pipeline.storage import Storage
 from tests.chaos.conftest import FEW_STEPS, Done, command, environment, run_to_end
 
-pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(1800)]
 
 STEPS = (
     "crawl",
@@ -26,7 +26,9 @@ STEPS = (
     "clean",
     "unique.signatures",
     "unique.exact",
+    "unique.runs",
     "unique.edges",
+    "unique.components",
     "unique.clusters",
     "unique",
     "bpe",
@@ -76,7 +78,8 @@ def points(out: Path, number: int) -> list[tuple[str, Callable[[], bool]]]:
 
 def commits_at(rng: random.Random, step: str) -> int:
     """A number of commits that a step surely reaches."""
-    return 1 if step in ("bpe", "unique.exact", "unique.edges", "unique.clusters") else rng.randint(1, 6)
+    barrier = ("unique.exact", "unique.edges", "unique.components", "unique.clusters")
+    return 1 if step == "bpe" or step in barrier else rng.randint(1, 6)
 
 
 def started(out: Path, step: str, after: int, delay_s: float) -> bool:
@@ -116,7 +119,7 @@ def family(process: subprocess.Popen) -> list[psutil.Process]:
         return []
 
 
-def gone(processes: list[psutil.Process], timeout_s: float = 5) -> bool:
+def gone(processes: list[psutil.Process], timeout_s: float = 60) -> bool:
     """All of them have ended."""
     _, alive = psutil.wait_procs(processes, timeout=timeout_s)
     return not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
@@ -220,6 +223,6 @@ def test_told_to_stop_while_training_it_goes_on_from_there(undisturbed: Done, tm
     ):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 75
+    assert process.wait(timeout=300) == 75
     run_to_end(out, [*FEW_STEPS, "--backend", backend])
     assert losses(out) == losses(undisturbed.out)

@@ -12,7 +12,7 @@ import pytest
 from pipeline.dataset import Run
 from tests.chaos.conftest import Done
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

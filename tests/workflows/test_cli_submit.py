@@ -162,7 +162,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def wait_until_up(address: str, head: subprocess.Popen[bytes]) -> None:
     from ray.job_submission import JobSubmissionClient
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert head.poll() is None, "the Ray head ended while it started"
         try:
@@ -171,7 +171,7 @@ def wait_until_up(address: str, head: subprocess.Popen[bytes]) -> None:
             time.sleep(0.5)
         else:
             return
-    pytest.fail(f"no dashboard at {address} after a minute")
+    pytest.fail(f"no dashboard at {address} after four minutes")
 
 
 @pytest.mark.ray

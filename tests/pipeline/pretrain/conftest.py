@@ -85,7 +85,7 @@ def run_ranks(*runs: tuple[Job, int, tuple[int, int] | None]) -> None:
         given.append({"job": str(path), "world": world, "die": list(die or ())})
     root = Path(__file__).parents[3]
     command = [sys.executable, "-m", "tests.pipeline.pretrain.forked_ranks", json.dumps(given)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
