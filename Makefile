@@ -42,7 +42,7 @@ check: setup  ## what a change must pass: style, types, layers, spelling
 bench: setup  ## side-by-side measurements; BENCH_DATA is a folder with base.jsonl.zst
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python -m benchmarks.heuristics $(BENCH_DATA)/base.jsonl.zst
-	$(BIN)/python benchmarks/dedup_signatures.py $(BENCH_DATA)/base.jsonl.zst
+	$(BIN)/python -m benchmarks.dedup_signatures $(BENCH_DATA)/base.jsonl.zst
 	$(BIN)/python benchmarks/tokenization.py $(BENCH_DATA)/base.jsonl.zst
 
 # Documents for the comparisons: JSON lines with `text` (and `lang`), plain or .zst. The shipped ones are few.

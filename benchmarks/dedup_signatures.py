@@ -1,49 +1,49 @@
-"""MinHash signatures side by side with datasketch, and what the whole dedup step finds on planted and natural pairs.
+"""MinHash signatures side by side: speed from text, and error against exact Jaccard.
 
-    python benchmarks/dedup_signatures.py throughput/base.jsonl.zst --pairs dedup/small dedup/natural
+    python -m benchmarks.dedup_signatures throughput/base.jsonl.zst --pairs dedup/small dedup/natural
 
-The path is a .jsonl.zst with ``text``. A name of ``--pairs`` stands for NAME_docs.jsonl.zst (``id``, ``text``) and the
-exact similar pairs NAME_truth_j30.jsonl.zst, or NAME_pairs.jsonl.zst where there is none (``id_a``, ``id_b``,
-``jaccard_w5``); NAME_pairs may give the ``kind`` of planted pairs.
+datasketch runs in this environment, rensa and datatrove in their own (``python benchmarks/peers/install.py datatrove
+rensa``). The path is a .jsonl.zst with ``text``. A name of ``--pairs`` stands for NAME_docs.jsonl.zst (``id``, ``text``)
+and the similar pairs NAME_truth_j30.jsonl.zst, or NAME_pairs.jsonl.zst where there is none (``id_a``, ``id_b``).
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
-import re
+import os
+import platform
 import statistics
 import time
-import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 import zstandard
 from datasketch import MinHash as Datasketch
 
-from operators.dedup.sketch import Bands, sketch
-from operators.dedup.verb import Dedup
-from operators.kernels.minhash import minhash, signatures
+from benchmarks.peers.process import Side, installed
+from benchmarks.peers.word_ngrams import word_ngrams
+from operators.dedup.sketch import sketch
+from operators.kernels.minhash import minhash, signatures, slots
 from operators.kernels.shingles import shingle_hashes
 from pipeline.documents import ID_TYPE
-from pipeline.work import Result, ShardWork, StreamWork, Task
 
 NUM_PERM, NGRAM = 112, 5
-ROUNDS = 3
 _BATCH = 2000
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
-)
+_SMALL, _LARGE = 100, 300  # n-grams of the smaller document of a pair
+Floats = npt.NDArray[np.float64]
+Seconds = Callable[[], float]
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -53,165 +53,224 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, io.TextIOWrapper(stream, encoding="utf-8"))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """CPU seconds of one thread."""
-    start = time.thread_time()
-    work()
-    return time.thread_time() - start
-
-
 def with_datasketch(texts: Sequence[str]) -> list[Datasketch]:
     """The fastest way to use datasketch that we know: ``bulk`` over xxh32 of space-joined lower-cased word 5-grams."""
-    sets = []
-    for text in texts:
-        words = text.lower().split()
-        sets.append([" ".join(words[k : k + NGRAM]).encode() for k in range(len(words) - NGRAM + 1)])
+    sets = [[ngram.encode() for ngram in word_ngrams(text)] for text in texts]
     return Datasketch.bulk(sets, num_perm=NUM_PERM, scheme="affine32", hashfunc=xxhash.xxh32_intdigest)
 
 
-def speed(path: Path, share: int) -> None:
-    """Print MB/s of the kernels and of datasketch on every ``share``-th document, in interleaved rounds."""
-    texts = [record["text"] for record in read(path)]
-    fewer = texts[::share]
-    size, fewer_size = (sum(len(text.encode()) for text in some) / 1e6 for some in (texts, fewer))
-    fresh = [pa.array(texts[k : k + _BATCH], pa.large_string()) for k in range(0, len(texts), _BATCH)]
-    ids = [pa.array([bytes(16)] * len(column), ID_TYPE) for column in fresh]
-    tables = [pa.table({"id": key, "text": column}) for key, column in zip(ids, fresh, strict=True)]
-    hashed = [shingle_hashes(column, NGRAM) for column in fresh]
-    signatures(fresh[0][:1], NGRAM, NUM_PERM)
-    jobs: dict[str, tuple[float, Callable[[], object]]] = {
-        "shingles (UTF-8 to 32-bit hashes)": (size, lambda: [shingle_hashes(column, NGRAM) for column in fresh]),
-        "permutations (hashes to signatures)": (size, lambda: [minhash(*one, NUM_PERM) for one in hashed]),
-        "signatures (text to 112 slots)": (size, lambda: [signatures(column, NGRAM, NUM_PERM) for column in fresh]),
-        "sketch (slots, exact hash, date, bytes)": (size, lambda: [sketch(one, Bands()) for one in tables]),
-        "datasketch bulk, affine32, xxh32": (fewer_size, lambda: with_datasketch(fewer)),
+# -- speed ----------------------------------------------------------------------------------------------------------
+
+
+def fresh(texts: Sequence[str]) -> list[pa.Array]:
+    """The texts in buffers that no cache has seen."""
+    return [pa.array(texts[k : k + _BATCH], pa.large_string()) for k in range(0, len(texts), _BATCH)]
+
+
+def _timed(load: Callable[[], Any], work: Callable[[Any], object]) -> Seconds:
+    """CPU seconds of this thread; what is loaded is new for each round."""
+
+    def seconds() -> float:
+        loaded = load()
+        start = time.thread_time()
+        work(loaded)
+        return time.thread_time() - start
+
+    return seconds
+
+
+def _asked(side: Side, job: str, texts: Sequence[str]) -> Seconds:
+    """CPU seconds of the side's whole process, whose libraries are told to use one thread; it is warmed up here."""
+    side.ask(job, list(texts[:1]))
+    return lambda: float(side.ask(job, list(texts))["cpu_s"])
+
+
+def _tables(texts: Sequence[str]) -> list[pa.Table]:
+    return [pa.table({"id": pa.array([bytes(16)] * len(column), ID_TYPE), "text": column}) for column in fresh(texts)]
+
+
+def _own_jobs(texts: Sequence[str]) -> dict[str, Seconds]:
+    def hashed() -> list[Any]:
+        return [shingle_hashes(column, NGRAM) for column in fresh(texts)]
+
+    def load() -> list[pa.Array]:
+        return fresh(texts)
+
+    return {
+        "shingles (UTF-8 to 32-bit hashes)": _timed(load, lambda some: [shingle_hashes(c, NGRAM) for c in some]),
+        "permutations (hashes to slots)": _timed(hashed, lambda some: [minhash(h, at, NUM_PERM) for h, at in some]),
+        "SIGNATURES (text to 112 slots)": _timed(load, lambda some: [signatures(c, NGRAM, NUM_PERM) for c in some]),
+        "sketch (slots, exact hash, date, bytes)": _timed(
+            lambda: _tables(texts),
+            lambda some: [sketch(one, shingle_hashes(one["text"], NGRAM), NUM_PERM) for one in some],
+        ),
     }
-    rates: dict[str, list[float]] = defaultdict(list)
-    for _ in range(ROUNDS):
-        for name, (megabytes, work) in jobs.items():
-            rates[name].append(megabytes / seconds(work))
-    print(f"{len(texts)} documents, {size:.1f} MB; datasketch on every {share}th; MB/s of CPU time, one thread")
-    for name, found in rates.items():
-        print(f"  {name:42} {min(found):7.1f} to {max(found):7.1f}, median {statistics.median(found):7.1f}")
-    ours, theirs = (statistics.median(rates[name]) for name in list(jobs)[2::2])
-    print(f"  ratio of the medians, signatures to datasketch: {ours / theirs:.1f}")
 
 
-@dataclass
-class FileShard:
-    """A shard of the step, without an engine."""
-
-    index: int
-    tables: Sequence[pa.Table] = ()
-    files: dict[str, Path] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def documents(self) -> Iterator[pa.Table]:
-        """The batches."""
-        yield from self.tables
-
-    def rows(self) -> Iterator[tuple[int, pa.Table]]:
-        """Not a selection."""
-        raise NotImplementedError
-
-    def file(self, suffix: str) -> Path:
-        """A file of the node."""
-        return self.files[suffix]
+def _write_hashes(texts: Sequence[str], path: Path) -> str:
+    hashes, starts = shingle_hashes(pa.array(texts, pa.large_string()), NGRAM)
+    np.savez(path, hashes=hashes, starts=starts)
+    return str(path)
 
 
-def removed_by(dedup: Dedup, docs: pa.Table, folder: Path) -> pa.Table:
-    """The removed rows of one shard of documents."""
-    made: dict[str, list[FileShard]] = {"docs": [FileShard(0, [docs])]}
-    for node in dedup.nodes("dedup", "docs", 0):
-        inputs = {role: made[name] for role, name in node.inputs.items()}
-        scratch = folder / node.name
-        scratch.mkdir()
-        result = _result(node.work, Task(node.name, 0, inputs, scratch))
-        made[node.name] = [FileShard(0, files={output.suffix: output.path for output in result.outputs})]
-    return pq.read_table(made["dedup"][0].file(".removed.parquet"))
+def _rensa_jobs(side: Side, texts: Sequence[str], hashes: str) -> dict[str, Seconds]:
+    ways = ("RMinHash", "RMinHash matrix", "RMinHash rho", "CMinHash", "CMinHash bulk")
+    jobs = {f"rensa {way}, 112, shingles in Python": _asked(side, f"{way}/112", texts) for way in ways}
+    for slots_ in (112, 128):
+        for way in ("RMinHash", "RMinHash rho"):
+            name = f"rensa {way}, {slots_}, from our hashes"
+            jobs[name] = _asked(side, f"hashes {way}/{slots_}", [hashes])
+    return jobs
 
 
-def _result(work: object, task: Task) -> Result:
-    if isinstance(work, StreamWork):
-        sink = work.open(task)
-        for docs in task.inputs["documents"][0].documents():
-            sink.add(docs)
-        return sink.close()
-    assert isinstance(work, ShardWork)
-    return work.run(task)
-
-
-def word_shingles(text: str) -> set[tuple[str, ...]]:
-    """Word 5-grams as the pairs' Jaccard values were taken: NFKC, lower case, a Han or kana character is a word."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).lower())
-    return {tuple(words[k : k + NGRAM]) for k in range(len(words) - NGRAM + 1)}
-
-
-def quality(name: str) -> None:
-    """Print recall by Jaccard and by kind, and the true similarity of what was removed."""
-    texts = {record["id"]: record["text"] for record in read(Path(f"{name}_docs.jsonl.zst"))}
-    keys = {hashlib.md5(key.encode()).digest(): key for key in texts}  # a name, not a secret
-    docs = pa.table(
-        {
-            "id": pa.array(list(keys), ID_TYPE),
-            "text": pa.array(list(texts.values()), pa.large_string()),
-            "source": pa.array(["x"] * len(texts)),
-        }
-    )
-    with TemporaryDirectory() as folder:
-        removed = removed_by(Dedup(), docs, Path(folder)).to_pylist()
-    gone = {keys[row["id"]]: (keys[row["rep_id"]], row["kind"], row["estimate"]) for row in removed}
-    representative = {key: gone[key][0] if key in gone else key for key in texts}
-    print(f"{name}: {len(texts)} documents, {len(gone)} removed ({sum(g[1] == 'exact' for g in gone.values())} exact)")
-    _recall(name, gone, representative)
-    similar, errors = [], []
-    for key, (rep, kind, estimate) in gone.items():
-        if kind == "near" and (sets := (word_shingles(texts[key]), word_shingles(texts[rep]))) and all(sets):
-            similar.append(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
-            errors.append(abs(similar[-1] - estimate))
-    shares = ", ".join(f"below {below}: {100 * np.mean(np.array(similar) < below):.1f} %" for below in (0.5, 0.65, 0.7))
+def speed(texts: Sequence[str], share: int, rounds: int) -> None:
+    """Print MB/s of every side on every ``share``-th document, and of ours on all, in interleaved rounds."""
+    fewer = list(texts[::share])
+    size, fewer_size = (sum(len(text.encode()) for text in some) / 1e6 for some in (texts, fewer))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        jobs = _own_jobs(fewer)
+        ours = len(jobs)
+        jobs["datasketch bulk, affine32, xxh32"] = _timed(lambda: fewer, with_datasketch)
+        if installed("rensa"):
+            hashes = _write_hashes(fewer, folder / "hashes.npz")
+            jobs |= _rensa_jobs(stack.enter_context(Side("rensa")), fewer, hashes)
+        if installed("datatrove"):
+            side = stack.enter_context(Side("datatrove signatures"))
+            jobs |= {f"datatrove MinhashDedupSignature, {h}": _asked(side, h, fewer) for h in ("xxhash", "sha1")}
+        for work in list(jobs.values())[:ours]:
+            work()  # compiles
+        whole = _own_jobs(texts)
+        found: dict[str, list[float]] = defaultdict(list)
+        for _ in range(rounds):
+            for name, work in jobs.items():
+                found[name].append(fewer_size / work())
+            for name, work in whole.items():
+                found[f"{name}, all documents"].append(size / work())
     print(
-        f"  true Jaccard of {len(similar)} near removals with the survivor: {shares}; least {min(similar):.3f}; "
-        f"mean error of the estimate {np.mean(errors):.3f}"
+        f"{len(fewer)} documents, {fewer_size:.1f} MB (all: {len(texts)}, {size:.1f} MB); MB/s of CPU time, one thread"
     )
+    base = statistics.median(found["SIGNATURES (text to 112 slots)"])
+    print("| work | lowest | median | highest | SIGNATURES / this |\n| --- | --- | --- | --- | --- |")
+    for name, rates in found.items():
+        middle = statistics.median(rates)
+        print(f"| {name} | {min(rates):.2f} | {middle:.2f} | {max(rates):.2f} | {base / middle:.2f} |")
+    shingles = statistics.median(found["shingles (UTF-8 to 32-bit hashes)"])
+    for name in (name for name in found if "from our hashes" in name):
+        with_kernel = 1 / (1 / shingles + 1 / statistics.median(found[name]))
+        print(f"| {name}, our shingle kernel before it | | {with_kernel:.1f} | | {base / with_kernel:.2f} |")
 
 
-def _recall(name: str, gone: Mapping[str, Any], representative: Mapping[str, str]) -> None:
-    truth = Path(f"{name}_truth_j30.jsonl.zst")
-    pairs = Path(f"{name}_pairs.jsonl.zst")
-    by_jaccard: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for pair in read(truth if truth.exists() else pairs):
-        low = min(int(pair["jaccard_w5"] * 20) / 20, 0.95)
-        count = by_jaccard[f"{low:.2f}"]
-        count[0] += 1
-        count[1] += pair["id_a"] in gone or pair["id_b"] in gone
-        count[2] += representative[pair["id_a"]] == representative[pair["id_b"]]
-    print("  Jaccard from: pairs / one of the two removed / both stand behind one survivor")
-    for low, count in sorted(by_jaccard.items()):
-        print(f"    {low}: {count[0]:4} / {count[1] / count[0]:5.3f} / {count[2] / count[0]:5.3f}")
-    by_kind: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for pair in read(pairs):
-        if "kind" in pair:
-            count = by_kind[f"{pair['kind']} {pair['rate']}"]
-            count[0] += 1
-            count[1] += representative[pair["id_a"]] == representative[pair["id_b"]]
-    if by_kind:
-        print("  planted: " + ", ".join(f"{kind}: {hit}/{count}" for kind, (count, hit) in by_kind.items()))
+# -- error ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a tool says of pairs: its estimate, the exact Jaccard similarity of the n-grams it was given, its slots."""
+
+    estimate: Floats
+    exact: Floats
+    slots: int = NUM_PERM
+
+
+def pairs_of(names: Sequence[str]) -> list[str]:
+    """Texts, two by two: the similar pairs whose Jaccard similarity is below 1 (of equal sets no MinHash errs)."""
+    texts: list[str] = []
+    for name in names:
+        docs = {record["id"]: record["text"] for record in read(Path(f"{name}_docs.jsonl.zst"))}
+        truth = Path(f"{name}_truth_j30.jsonl.zst")
+        for pair in read(truth if truth.exists() else Path(f"{name}_pairs.jsonl.zst")):
+            if pair["jaccard_w5"] < 1:
+                texts += [docs[pair["id_a"]], docs[pair["id_b"]]]
+    return texts
+
+
+def _jaccard(sets: Sequence[set[Any]]) -> Floats:
+    return np.array([
+        len(left & right) / len(left | right) if left and right else np.nan
+        for left, right in zip(sets[0::2], sets[1::2], strict=True)
+    ])  # fmt: skip
+
+
+def _agreement(signed: npt.NDArray[Any]) -> Floats:
+    return (signed[0::2] == signed[1::2]).mean(axis=1)
+
+
+def _own_estimates(texts: Sequence[str]) -> tuple[dict[str, Estimates], npt.NDArray[np.int64]]:
+    """Ours with whole slots and with the bytes of them that a run keeps; and the n-grams of each pair's smaller text."""
+    hashes, starts = shingle_hashes(pa.array(texts, pa.large_string()), NGRAM)
+    sets = [set(hashes[starts[k] : starts[k + 1]].tolist()) for k in range(len(texts))]
+    signed = minhash(hashes, starts, NUM_PERM)
+    exact = _jaccard(sets)
+    by_bytes = (_agreement(slots(signed)) - 1 / 256) / (1 - 1 / 256)
+    lengths = np.diff(starts).reshape(-1, 2).min(axis=1)
+    return {
+        "ours, 112 slots of 32 bits": Estimates(_agreement(signed), exact),
+        "ours, 112 slots of 8 bits (what a run keeps)": Estimates(by_bytes, exact),
+    }, lengths
+
+
+def _peer_estimates(texts: Sequence[str]) -> Iterator[tuple[str, Estimates]]:
+    exact = _jaccard([set(word_ngrams(text)) for text in texts])
+    yield (
+        "datasketch bulk, affine32, xxh32",
+        Estimates(_agreement(np.array([one.hashvalues for one in with_datasketch(texts)])), exact),
+    )
+    if installed("rensa"):
+        with Side("rensa") as side, TemporaryDirectory() as folder:
+            hashes = [_write_hashes(texts, Path(folder) / "hashes.npz")]
+            ours = next(iter(_own_estimates(texts)[0].values())).exact
+            for way in ("RMinHash", "RMinHash rho", "CMinHash", "hashes RMinHash", "hashes RMinHash rho"):
+                for slots_ in (112, 128):
+                    given, truth = (hashes, ours) if way.startswith("hashes") else (list(texts), exact)
+                    reply = side.ask(f"pairs {way}/{slots_}", given)
+                    yield f"rensa {way}, {slots_} slots", Estimates(np.array(reply["estimates"]), truth, slots_)
+    if installed("datatrove"):
+        with Side("datatrove signatures") as side:
+            reply = side.ask("pairs xxhash", list(texts))
+            yield "datatrove, its own n-grams", Estimates(np.array(reply["estimates"]), np.array(reply["exact"]))
+
+
+def error(names: Sequence[str]) -> None:
+    """Print mean absolute error, and root mean square error over that of a perfect MinHash, of each tool."""
+    texts = pairs_of(names)
+    own, lengths = _own_estimates(texts)
+    groups = {
+        "all": lengths > 0,
+        f"< {_SMALL} n-grams": (lengths > 0) & (lengths < _SMALL),
+        f">= {_LARGE} n-grams": lengths >= _LARGE,
+    }
+    counts = ", ".join(f"{name}: {int(chosen.sum())}" for name, chosen in groups.items())
+    print(f"\n{len(texts) // 2} pairs with Jaccard below 1 of {', '.join(names)} ({counts})")
+    print("| signatures | " + " | ".join(f"{name}: MAE | RMSE / theory | bias" for name in groups) + " |")
+    print("| --- |" + " --- | --- | --- |" * len(groups))
+    for name, found in [*own.items(), *_peer_estimates(texts)]:
+        cells = [cell for chosen in groups.values() for cell in _cells(found, chosen)]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def _cells(found: Estimates, chosen: npt.NDArray[np.bool_]) -> list[str]:
+    chosen = chosen & ~np.isnan(found.exact) & ~np.isnan(found.estimate)
+    exact = found.exact[chosen]
+    off = found.estimate[chosen] - exact
+    theory = np.sqrt((exact * (1 - exact)).mean() / found.slots)
+    return [f"{np.abs(off).mean():.4f}", f"{np.sqrt((off**2).mean()) / theory:.3f}", f"{off.mean():+.4f}"]
 
 
 def main() -> None:
     """Run both parts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("path", type=Path, nargs="?", help="a .jsonl.zst with text, for speed")
-    parser.add_argument("--share", type=int, default=10, help="datasketch gets every SHAREth document (default 10)")
-    parser.add_argument(
-        "--pairs", nargs="*", default=[], help="names of sets with known pairs, for recall and precision"
-    )
+    parser.add_argument("--share", type=int, default=20, help="every side gets every SHAREth document (default 20)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", nargs="*", default=[], help="names of sets with known pairs, for the error")
     arguments = parser.parse_args()
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.machine()}, {os.cpu_count()} cores, load {load}")
     if arguments.path:
-        speed(arguments.path, arguments.share)
-    for name in arguments.pairs:
-        quality(name)
+        speed([record["text"] for record in read(arguments.path)], arguments.share, arguments.rounds)
+    if arguments.pairs:
+        error(arguments.pairs)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from operators.kernels.keywords_edges import EdgeRule
 from operators.kernels.keywords_fold import Fold, folded
 from operators.kernels.keywords_lexicon import Search, compile_search
 from pipeline.errors import RunFailedError, UserError
-from pipeline.value import Artifact
+from pipeline.named_files import FileState, content
 
 LISTS_SHA256 = "d6d5e25d3725e11dde763d3a05e87d8726e5f6ec4a9d9018ea9ef40c2b66d4e4"
 """Of the shipped lists; it stands in the source, so that another list is another fingerprint."""
@@ -40,55 +40,63 @@ def shipped_list(name: str) -> tuple[str, ...]:
     Raises:
         RunFailedError: the shipped lists are not those of this version.
     """
-    _check_shipped()
-    return read_list(_folder() / f"{name}.txt")
+    return parse_list(_shipped()[name], f"{_folder() / name}.txt")
 
 
 @cache
-def _check_shipped() -> None:
-    if (found := lists_sha256()) != LISTS_SHA256:
+def _shipped() -> dict[str, bytes]:
+    """The files of all shipped lists, as they were checked."""
+    contents = _contents()
+    if (found := _sha256(contents)) != LISTS_SHA256:
         msg = f"the word lists in {_folder()} have sha256 {found}, expected {LISTS_SHA256}; install the package again"
         raise RunFailedError(msg)
+    return contents
 
 
 def lists_sha256() -> str:
     """sha256 over names and bytes of the shipped lists."""
+    return _sha256(_contents())
+
+
+def _contents() -> dict[str, bytes]:
+    return {name: (_folder() / f"{name}.txt").read_bytes() for name in shipped_names()}
+
+
+def _sha256(contents: Mapping[str, bytes]) -> str:
     whole = hashlib.sha256()
-    for name in shipped_names():
-        content = (_folder() / f"{name}.txt").read_bytes()
-        whole.update(f"{name} {len(content)}\n".encode() + content)
+    for name, content_of_one in contents.items():
+        whole.update(f"{name} {len(content_of_one)}\n".encode() + content_of_one)
     return whole.hexdigest()
 
 
-def file_state(file: Artifact) -> tuple[str, str]:
-    """Path, and what tells whether it still holds the same: its sha256 where known, else size and time of change.
+def read_list(file: FileState) -> tuple[str, ...]:
+    """The entries of a file; see ``parse_list``.
 
     Raises:
-        UserError: the file is not made yet.
+        UserError: the file cannot be read, has changed since the run was planned, or is no list.
     """
-    if file.file is None:
-        msg = f"the list of step {file.step!r} is not made yet; outside a workflow name a {{file: path}}"
-        raise UserError(msg)
-    if file.sha256 is not None:
-        return file.file, file.sha256
     try:
-        stat = Path(file.file).stat()
-    except OSError:  # reading it says what is wrong
-        return file.file, ""
-    return file.file, f"{stat.st_size} {stat.st_mtime_ns}"
+        found = content(file)
+    except OSError as error:
+        msg = f"cannot read the word list {file.path}: {error}; it must be UTF-8, an entry a line"
+        raise UserError(msg) from error
+    return parse_list(found, file.path)
 
 
-def read_list(path: Path) -> tuple[str, ...]:
-    """The entries of a file, one a line, in its order, without blank lines and blanks around them.
+def parse_list(found: bytes, path: str) -> tuple[str, ...]:
+    """The entries of a list, one a line, in its order, without blank lines and blanks around them.
+
+    path: named in messages.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, has no entry, or a line too long for one.
+        UserError: the list is not UTF-8, has no entry, or a line too long for one.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        text = found.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         msg = f"cannot read the word list {path}: {error}; it must be UTF-8, an entry a line"
         raise UserError(msg) from error
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if (longest := max(map(len, lines))) > MAX_ENTRY_CHARS:
         msg = f"the word list {path} has a line of {longest} characters; an entry has {MAX_ENTRY_CHARS} at most"
         raise UserError(msg)

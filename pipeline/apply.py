@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.chain import Rejection, Rows, run_map, stretches
 from pipeline.documents import as_documents, text_bytes
 from pipeline.errors import UserError
 from pipeline.filter_run import run_filters
-from pipeline.ledger import Count, Ledger
+from pipeline.groups import Named
+from pipeline.ledger import Count, Ledger, merge_counts
 from pipeline.operator import Map, Operator
 from pipeline.rejects import KeepText, align, dropped_schema, languages, quarantine_schema, sources
 
@@ -97,29 +99,17 @@ def _account(docs: pa.Table, rows: Rows, dropped: pa.Table, quarantined: pa.Tabl
     ledger.into = Count(docs.num_rows, int(text_bytes(docs).to_numpy().sum()))
     kept_sizes = text_bytes(rows.docs).to_numpy()
     ledger.kept = Count(rows.docs.num_rows, int(kept_sizes.sum()))
-    for operator, reason, size in zip(
-        *(dropped[name].to_pylist() for name in ("operator", "reason", "bytes")), strict=True
-    ):
-        ledger.dropped.setdefault(f"{operator}:{reason}", Count()).add(1, size)
-    for operator, size in zip(*(quarantined[name].to_pylist() for name in ("operator", "bytes")), strict=True):
-        ledger.quarantined.setdefault(operator, Count()).add(1, size)
-    kept_groups = _groups(rows.docs, kept_sizes)
-    for groups in (
-        kept_groups,
-        _groups(dropped, dropped["bytes"].to_numpy()),
-        _groups(quarantined, quarantined["bytes"].to_numpy()),
-    ):
-        for key, count in groups.items():
-            ledger.group_into.setdefault(key, Count()).merge(count)
-    ledger.group_kept = kept_groups
+    dropped_sizes, quarantined_sizes = (table["bytes"].to_numpy() for table in (dropped, quarantined))
+    reasons = Named.of(dropped["operator"]).and_(Named.of(dropped["reason"]), ":")
+    ledger.dropped = reasons.count(dropped_sizes)
+    ledger.quarantined = Named.of(quarantined["operator"]).count(quarantined_sizes)
+    ledger.group_kept = _groups(rows.docs, kept_sizes)
+    merge_counts(ledger.group_into, ledger.group_kept)
+    merge_counts(ledger.group_into, _groups(dropped, dropped_sizes))
+    merge_counts(ledger.group_into, _groups(quarantined, quarantined_sizes))
     return ledger
 
 
-def _groups(table: pa.Table, sizes: np.ndarray) -> dict[str, Count]:
+def _groups(table: pa.Table, sizes: npt.NDArray[np.int64]) -> dict[str, Count]:
     """Counts by ``source|language``."""
-    groups: dict[str, Count] = {}
-    for source, language, size in zip(
-        sources(table).to_pylist(), languages(table).to_pylist(), sizes.tolist(), strict=True
-    ):
-        groups.setdefault(f"{source}|{language}", Count()).add(1, size)
-    return groups
+    return Named.of(sources(table)).and_(Named.of(languages(table)), "|").count(sizes) if table.num_rows else {}

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.language_labels import place_of, places
 from pipeline.operator import Bound
 
 BoolArray = npt.NDArray[np.bool_]
@@ -18,6 +19,7 @@ def broken(bound: Bound, values: pa.Array, languages: pa.Array | None) -> BoolAr
 
     A null or NaN is outside every limit that applies to its row; a row whose language has no limit is never outside.
     languages: string (rows,), needed only where the bound has limits by language; None: no row's language is named.
+    They are matched by ``language_labels``: ``eng_Latn`` has the limits of ``en``.
 
     Raises:
         ValueError: languages are not one per value.
@@ -30,8 +32,7 @@ def broken(bound: Bound, values: pa.Array, languages: pa.Array | None) -> BoolAr
     if len(languages) != len(values):
         msg = f"bound on {bound.measure!r}: {len(languages)} languages for {len(values)} values; give one for each"
         raise ValueError(msg)
-    labels = pa.array([label for label, _, _ in bound.by_language], pa.string())
-    position = pc.fill_null(pc.index_in(languages.cast(pa.string()), labels), -1).to_numpy(zero_copy_only=False)
+    position = places(languages, [label for label, _, _ in bound.by_language])
     outside = np.zeros(len(values), np.bool_)
     groups = [*((low, high) for _, low, high in bound.by_language), (bound.min, bound.max)]
     for found in np.unique(position):  # -1, the languages that are not named, takes the last group
@@ -52,16 +53,23 @@ def threshold(bound: Bound, language: str | None) -> str:
 
 
 def _limits(bound: Bound, language: str | None) -> Limits:
-    for label, low, high in bound.by_language:
-        if label == language:
-            return low, high
-    return bound.min, bound.max
+    place = -1 if language is None else place_of(language, tuple(label for label, _, _ in bound.by_language))
+    return (bound.min, bound.max) if place < 0 else bound.by_language[place][1:]
 
 
 def _outside(bound: Bound, values: pa.Array, limits: Limits) -> BoolArray:
     low, high = limits
     if low is None and high is None:
         return np.zeros(len(values), np.bool_)
+    if pa.types.is_float64(values.type):  # a null becomes NaN, which no comparison holds for
+        numbers = values.to_numpy(zero_copy_only=False)
+        inside = np.ones(len(numbers), np.bool_)
+        above, below = (np.greater, np.less) if bound.exclusive else (np.greater_equal, np.less_equal)
+        if low is not None:
+            inside &= above(numbers, low)
+        if high is not None:
+            inside &= below(numbers, high)
+        return ~inside
     inside = pa.array(np.ones(len(values), np.bool_))
     above, below = (pc.greater, pc.less) if bound.exclusive else (pc.greater_equal, pc.less_equal)
     if low is not None:

@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 from pipeline.bisect import survive
 from pipeline.documents import text_bytes
 from pipeline.errors import RunFailedError, UserError
-from pipeline.ledger import Count, Flow
+from pipeline.groups import Named
+from pipeline.language_labels import places
+from pipeline.ledger import Flow
 from pipeline.operator import Filter, Map, Operator
-from pipeline.rejects import KeepText, Verdict, dropped_rows, languages, quarantined_rows
+from pipeline.rejects import LANGUAGE_COLUMNS, KeepText, Verdicts, dropped_rows, languages, quarantined_rows
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -71,20 +73,12 @@ def applies(operator: Operator, docs: pa.Table) -> BoolArray | None:
                 f"measures it before (they have: {', '.join(docs.column_names)})"
             )
             raise UserError(msg)
-        chosen = pc.is_in(docs[column].combine_chunks().cast(pa.string()), pa.array(names, pa.string()))
-        mask &= chosen.to_numpy(zero_copy_only=False)
+        values = docs[column].combine_chunks().cast(pa.string())
+        if column in LANGUAGE_COLUMNS:
+            mask &= places(values, names) >= 0
+        else:
+            mask &= pc.is_in(values, pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
     return None if mask.all() else mask
-
-
-def count_by_language(
-    names: npt.NDArray[np.object_], sizes: npt.NDArray[np.int64], mask: BoolArray
-) -> dict[str, Count]:
-    """Documents and bytes of the masked rows, by language."""
-    counts: dict[str, Count] = {}
-    for name in np.unique(names[mask]) if mask.any() else ():
-        rows = mask & (names == name)
-        counts[str(name)] = Count(int(rows.sum()), int(sizes[rows].sum()))
-    return counts
 
 
 def run_map(operator: Map, rows: Rows, rejection: Rejection) -> None:
@@ -103,19 +97,14 @@ def run_map(operator: Map, rows: Rows, rejection: Rejection) -> None:
     if mask is not None:
         empty &= mask
     alive = ~failed & ~empty
-    names = np.asarray(languages(before).to_pylist(), dtype=object)
-    flow = Flow(
-        operator.name,
-        count_by_language(names, sizes, np.ones_like(alive)),
-        count_by_language(names, new_sizes, alive),
-        time.process_time() - started,
-    )
+    names = Named.of(languages(before))
+    flow = Flow(operator.name, names.count(sizes), names.count(new_sizes, alive), time.process_time() - started)
     rows.flows.append(flow)
     if empty.any():
         gone = np.flatnonzero(empty)
         position = after.column_names.index("text")
         old_text = after.take(gone).set_column(position, "text", before["text"].take(pa.array(gone, pa.int64())))
-        verdicts = [Verdict(operator.name, "nothing_left")] * len(gone)
+        verdicts = Verdicts.alike(len(gone), operator.name, "nothing_left")
         rows.dropped.append(dropped_rows(old_text, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers))
     quarantine(rows, before, operator, [(int(chosen[f.row]), f.error) for f in failures], rejection)
     rows.docs = after if alive.all() else after.filter(pa.array(alive)).combine_chunks()

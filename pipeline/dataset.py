@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,7 +128,9 @@ class Run:
             UserError: no such step, or it has not begun.
         """
         if name not in self.nodes:
-            msg = f"no step {name!r} in {self.storage.uri}; there are: {', '.join(self.nodes)}"
+            close = difflib.get_close_matches(name, self.nodes, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else f"; there are: {', '.join(self.nodes)}"
+            msg = f"no step {name!r} in {self.storage.uri}{hint}"
             raise UserError(msg)
         folder = self.nodes[name]["dataset"]
         if folder is None:

@@ -79,9 +79,10 @@ _TABLE_FROM = {
 
 
 def as_documents(table: pa.Table) -> pa.Table:
-    """A table in the form operators take: one chunk, ``id`` first, ``text`` as large_string.
+    """A table in the form operators take: one chunk, ``text`` as large_string.
 
-    Any string or binary ``id`` is kept as it is.
+    Strings in other layouts, views and dictionaries, are taken too; any string or binary ``id`` is kept as it is, without
+    its layout.
 
     Raises:
         TypeError: not a table.
@@ -95,19 +96,30 @@ def as_documents(table: pa.Table) -> pa.Table:
         if name not in table.column_names:
             msg = f"documents need a column {name!r}, got {table.column_names}; {remedy}"
             raise ValueError(msg)
-    ids = table.schema.field("id").type
-    if pa.types.is_primitive(ids) or pa.types.is_nested(ids):
+    ids, text = (_plain(table.schema.field(name).type) for name in ("id", "text"))
+    if pa.types.is_primitive(ids) or pa.types.is_nested(ids) or pa.types.is_dictionary(ids):
         remedy = "cast it: table.set_column(table.column_names.index('id'), 'id', table['id'].cast(pa.string()))"
         msg = f"column 'id' must hold strings or bytes, got {ids}; {remedy}"
         raise ValueError(msg)
-    text = table.schema.field("text").type
     if not (pa.types.is_large_string(text) or pa.types.is_string(text) or pa.types.is_null(text)):
         msg = f"column 'text' must hold strings, got {text}; cast it before"
         raise ValueError(msg)
-    if not pa.types.is_large_string(text):
-        position = table.column_names.index("text")
-        table = table.set_column(position, "text", table["text"].cast(pa.large_string()))
+    for position, field in enumerate(table.schema):
+        # Arrow has no take for views; a dictionary is spelt out only where kernels and hashes read it.
+        kind = {"id": ids, "text": pa.large_string()}.get(field.name)
+        kind = kind or (field.type if pa.types.is_dictionary(field.type) else _plain(field.type))
+        if field.type != kind:
+            table = table.set_column(position, field.with_type(kind), table.column(position).cast(kind))
     return table.combine_chunks()
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the same strings or bytes in the common layout."""
+    if pa.types.is_dictionary(kind):  # one of views cannot be cast
+        return kind if _plain(kind.value_type) != kind.value_type else kind.value_type
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
 def text_bytes(table: pa.Table) -> pa.Array:

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.bisect import Failure, survive
 from pipeline.bounds import broken, threshold
-from pipeline.chain import BoolArray, Rejection, Rows, applies, count_by_language, quarantine
+from pipeline.chain import BoolArray, Rejection, Rows, applies, quarantine
 from pipeline.documents import text_bytes
 from pipeline.errors import UserError
+from pipeline.groups import Named
 from pipeline.ledger import Flow
 from pipeline.operator import Bound, Filter
-from pipeline.rejects import Verdict, dropped_rows, language_column, languages
+from pipeline.rejects import Verdicts, dropped_rows, language_column, languages
 
 
 def run_filters(
@@ -30,18 +32,14 @@ def run_filters(
         at(operator.name)
         state.take(operator)
     docs, sizes = state.docs, text_bytes(state.docs).to_numpy()
-    names = np.asarray(languages(docs).to_pylist(), dtype=object)
+    names = Named.of(languages(docs))
     for flow, into, out in state.flows:
-        flow.into, flow.out = count_by_language(names, sizes, into), count_by_language(names, sizes, out)
+        flow.into, flow.out = names.count(sizes, into), names.count(sizes, out)
         rows.flows.append(flow)
-    if state.fates:
-        gone = np.array(sorted(state.fates), np.int64)
-        verdicts = [state.fates[int(row)] for row in gone]
-        rows.dropped.append(
-            dropped_rows(
-                docs.take(pa.array(gone, pa.int64())), verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers
-            )
-        )
+    gone = np.flatnonzero(state.judged)
+    if gone.size:
+        culprits, verdicts = docs.take(pa.array(gone, pa.int64())), state.verdicts.take(gone)
+        rows.dropped.append(dropped_rows(culprits, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers))
     for operator in filters:
         quarantine(rows, docs, operator, state.failed.get(operator.name, []), rejection)
     rows.docs = docs if state.alive.all() else docs.filter(pa.array(state.alive)).combine_chunks()
@@ -53,7 +51,8 @@ class _FilterRun:
     def __init__(self, docs: pa.Table) -> None:
         self.docs = docs
         self.alive = np.ones(docs.num_rows, np.bool_)
-        self.fates: dict[int, Verdict] = {}
+        self.judged = np.zeros(docs.num_rows, np.bool_)
+        self.verdicts = Verdicts.alike(docs.num_rows)
         self.failed: dict[str, list[tuple[int, str]]] = {}
         self.flows: list[tuple[Flow, BoolArray, BoolArray]] = []
         self._subsets: dict[bytes, pa.Table] = {}
@@ -77,15 +76,34 @@ class _FilterRun:
         flow = Flow(operator.name, seconds=time.process_time() - started)
         self.flows.append((flow, into, self.alive.copy()))
 
-    def _judge(self, operator: Filter, values: Mapping[str, pa.Array], mask: BoolArray | None) -> None:
+    def _judge(self, operator: Filter, values_of: Mapping[str, pa.Array], mask: BoolArray | None) -> None:
         candidates = self.alive if mask is None else self.alive & mask
         names = _languages(operator, self.docs)
         for bound in operator.bounds:
-            outside = candidates & self.alive & broken(bound, values[bound.measure], names)
-            for row in np.flatnonzero(outside).tolist():
-                language = None if names is None else names[row].as_py()
-                self.fates[row] = _verdict(operator, bound, values[bound.measure][row], language)
-            self.alive &= ~outside
+            values = values_of[bound.measure]
+            outside = candidates & self.alive & broken(bound, values, names)
+            gone = np.flatnonzero(outside)
+            if gone.size:
+                self._record(operator.name, bound, gone, values, names)
+                self.alive &= ~outside
+
+    def _record(
+        self, operator: str, bound: Bound, gone: npt.NDArray[np.int64], values: pa.Array, names: pa.Array | None
+    ) -> None:
+        """Write down why these rows go: the bound, and each row's value."""
+        rows = pa.array(gone, pa.int64())
+        # NaN is the number that differs from itself.
+        found = [None if value is None or value != value else str(value) for value in values.take(rows).to_pylist()]  # noqa: PLR0124
+        self.judged[gone] = True
+        self.verdicts.operator[gone] = operator
+        self.verdicts.value[gone] = np.array(found, np.object_)
+        self.verdicts.reason[gone] = [bound.reason if text is not None else "undefined" for text in found]
+        if names is None or not bound.by_language:
+            self.verdicts.threshold[gone] = threshold(bound, None)
+            return
+        labels = names.take(rows).to_pylist()
+        said = {label: threshold(bound, label) for label in set(labels)}
+        self.verdicts.threshold[gone] = [said[label] for label in labels]
 
 
 def set_column(docs: pa.Table, name: str, array: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -144,10 +162,3 @@ def _with_new_columns(subset: pa.Table, docs: pa.Table, mask: BoolArray) -> pa.T
         if name not in subset.column_names:
             subset = subset.append_column(name, docs[name].filter(pa.array(mask)).combine_chunks())
     return subset
-
-
-def _verdict(operator: Filter, bound: Bound, value: pa.Scalar, language: str | None) -> Verdict:
-    number = value.as_py()
-    undefined = number is None or number != number  # noqa: PLR0124  # NaN is the number that differs from itself
-    reason, text = ("undefined", None) if undefined else (bound.reason, str(number))
-    return Verdict(operator.name, reason, text, threshold(bound, language))

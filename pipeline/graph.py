@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.commit import Commit
-from pipeline.errors import RunFailedError, UserError
+from pipeline.errors import UserError
 from pipeline.fingerprint import FORMAT_VERSION, core_versions, digest, file_sha256
 from pipeline.inputs import FrozenInputs
+from pipeline.node_order import ordered
 from pipeline.shards import ShardSpec
 from pipeline.value import Artifact, artifacts, replace_artifacts
 from pipeline.work import Extent, Node, TaskPlan, Work
@@ -58,7 +59,7 @@ class Graph:
         self.limit = limit
         self._files = {name: {file.path: file for file in frozen.files} for name, frozen in inputs.items()}
         self.states: dict[str, NodeState] = {}
-        for node in _ordered(nodes):
+        for node in ordered(nodes):
             deps = dict(node.inputs)
             for artifact in artifacts(node.work):
                 if artifact.step is not None:
@@ -262,42 +263,3 @@ class Graph:
 def _listed(keys: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """As a commit record holds them."""
     return {role: list(values) for role, values in keys.items()}
-
-
-def _ordered(nodes: Sequence[Node]) -> list[Node]:
-    """Nodes after their inputs.
-
-    Raises:
-        UserError: a name is unknown or stands twice, or the nodes form a cycle.
-    """
-    by_name = {node.name: node for node in nodes}
-    if len(by_name) != len(nodes):
-        names = [node.name for node in nodes]
-        msg = f"steps named twice: {sorted({name for name in names if names.count(name) > 1})}"
-        raise UserError(msg)
-    order: dict[str, Node] = {}
-    visiting: list[str] = []
-
-    def visit(name: str, wanted_by: str) -> None:
-        if name in order:
-            return
-        if name not in by_name:
-            msg = f"step {wanted_by!r} takes its input from {name!r}, which does not exist"
-            raise UserError(msg)
-        if name in visiting:
-            msg = f"steps form a cycle: {' -> '.join([*visiting[visiting.index(name) :], name])}; take one link out"
-            raise UserError(msg)
-        visiting.append(name)
-        node = by_name[name]
-        needed = [*node.inputs.values(), *(a.step for a in artifacts(node.work) if a.step is not None)]
-        for source in needed:
-            visit(source, name)
-        visiting.pop()
-        order[name] = node
-
-    for node in nodes:
-        visit(node.name, node.name)
-    if not order:
-        msg = "the workflow has no steps"
-        raise RunFailedError(msg)
-    return list(order.values())

@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import cache
 from typing import Annotated, ClassVar
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ Conditions = Annotated[tuple[tuple[str, tuple[str, ...]], ...], BeforeValidator(
 """``{language: [zh]}``: the rows an operator applies to, column by column; empty means every row."""
 
 
+@cache
 def snake_case(name: str) -> str:
     """``C4Lines`` to ``c4_lines``, ``ScrubPii`` to ``scrub_pii``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,24 +18,37 @@ from pipeline.operator import Map
 KeepText = Literal["sample", "all", "none"]
 
 _SAMPLE_ONE_IN = 10
-_LANGUAGE_COLUMNS = ("language.label", "language", "lang")
+LANGUAGE_COLUMNS = ("language.label", "language", "lang")
+"""Columns that may hold a row's language, the first there is."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Why a row was dropped: operator, reason, and the measured value beside the threshold, as text."""
+class Verdicts:
+    """Why each of N rows was dropped: operator, reason, and the measured value beside the threshold, as text or None."""
 
-    operator: str
-    reason: str
-    value: str | None = None
-    threshold: str | None = None
+    operator: npt.NDArray[np.object_]
+    reason: npt.NDArray[np.object_]
+    value: npt.NDArray[np.object_]
+    threshold: npt.NDArray[np.object_]
+
+    @classmethod
+    def alike(
+        cls, rows: int, operator: str = "", reason: str = "", value: str | None = None, threshold: str | None = None
+    ) -> Verdicts:
+        """The same verdict for every row."""
+        return cls(*(np.full(rows, text, np.object_) for text in (operator, reason, value, threshold)))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Verdicts:
+        """Those of some rows."""
+        return Verdicts(self.operator[rows], self.reason[rows], self.value[rows], self.threshold[rows])
 
 
 def language_column(docs: pa.Table) -> str | None:
     """The column that holds each row's language; None where no operator or input named it."""
-    for name in _LANGUAGE_COLUMNS:
-        if name in docs.column_names:
-            kind = docs.schema.field(name).type
+    schema = docs.schema
+    for name in LANGUAGE_COLUMNS:
+        if schema.get_field_index(name) >= 0:
+            kind = schema.field(name).type
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
                 return name
@@ -65,9 +78,9 @@ def extras(schema: pa.Schema) -> list[pa.Field]:
 
 def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of ``schema``, in its order; null where the table lacks one."""
-    columns = []
+    columns, known = [], set(table.column_names)
     for field in schema:
-        if field.name in table.column_names:
+        if field.name in known:
             column = table[field.name]
             columns.append(column if column.type == field.type else column.cast(field.type))
         else:
@@ -86,28 +99,49 @@ def scrubbed(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Table:
 def excerpts(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Array:
     """The first characters of each text, scrubbed; cut long first so that no address is cut in half."""
     # Bytes first, since finding the n-th character reads the whole text; 8 bytes hold at least 2 characters.
-    heads = pc.binary_slice(docs["text"].combine_chunks().cast(pa.large_binary()), 0, 8 * EXCERPT_CHARS).to_pylist()
-    long = pa.array([None if head is None else head.decode(errors="ignore") for head in heads], pa.large_string())
-    short = docs.set_column(docs.column_names.index("text"), "text", long)
+    heads = _heads(docs["text"].combine_chunks(), (8 if scrubbers else 4) * EXCERPT_CHARS)
+    short = docs.set_column(docs.column_names.index("text"), "text", heads)
     text = scrubbed(short, scrubbers)["text"].combine_chunks()
     return pc.utf8_slice_codeunits(text, 0, EXCERPT_CHARS).cast(pa.string())
+
+
+def _heads(texts: pa.Array, num_bytes: int) -> pa.Array:
+    """The whole characters in the first bytes of each text (large_string)."""
+    _, offsets, data = texts.buffers()
+    if offsets is None or data is None or len(texts) == 0:
+        return texts
+    bounds = np.frombuffer(memoryview(offsets), np.int64, len(texts) + 1, texts.offset * 8)
+    content = np.frombuffer(memoryview(data), np.uint8)
+    cuts = np.minimum(bounds[1:], bounds[:-1] + num_bytes)
+    for _ in range(3):  # a character has up to three bytes behind its first
+        inside = np.flatnonzero(cuts < bounds[1:])
+        cuts[inside] -= content[cuts[inside]] & 0xC0 == 0x80
+    # Head and rest of each text in turn are an array over the same bytes; every other one is a head.
+    pieces = np.empty(2 * len(texts) + 1, np.int64)
+    pieces[::2], pieces[1::2] = bounds, cuts
+    buffer: Any = pieces
+    halves = pa.Array.from_buffers(pa.large_string(), 2 * len(texts), [None, pa.py_buffer(buffer), data])
+    heads = halves.take(pa.array(np.arange(0, 2 * len(texts), 2)))
+    return heads if texts.null_count == 0 else pc.if_else(texts.is_valid(), heads, pa.scalar(None, pa.large_string()))
 
 
 def _kept_text(docs: pa.Table, keep: KeepText, scrubbers: Sequence[Map]) -> pa.Array:
     if keep == "none" or docs.num_rows == 0:
         return pa.nulls(docs.num_rows, pa.large_string())
-    ids = docs["id"].combine_chunks().cast(pa.binary()).to_pylist()
-    draws = (xxhash.xxh3_64_intdigest(i or b"") % _SAMPLE_ONE_IN for i in ids)
-    chosen = np.array([keep == "all" or draw == 0 for draw in draws], np.bool_)
-    rows = np.flatnonzero(chosen)
-    text = scrubbed(docs.take(rows), scrubbers)["text"].combine_chunks()
-    back = np.full(docs.num_rows, -1, np.int64)
-    back[rows] = np.arange(len(rows))
-    return text.take(pa.array(back, pa.int64(), mask=back < 0))
+    if keep == "all":
+        return scrubbed(docs, scrubbers)["text"].combine_chunks()
+    ids: list[Any] = docs["id"].combine_chunks().cast(pa.binary()).fill_null(b"").to_pylist()
+    digest = xxhash.xxh3_64_intdigest
+    chosen = np.array([digest(i) for i in ids], np.uint64) % _SAMPLE_ONE_IN == 0
+    rows = pa.array(np.flatnonzero(chosen))
+    # Scrubbers may look at other columns; without one there is no need to copy them.
+    text = scrubbed(docs.take(rows), scrubbers)["text"] if scrubbers else docs["text"].take(rows)
+    back = np.cumsum(chosen) - 1
+    return text.combine_chunks().take(pa.array(back, pa.int64(), mask=~chosen))
 
 
 def dropped_rows(
-    docs: pa.Table, verdicts: Sequence[Verdict], sizes: npt.NDArray[np.int64], keep: KeepText, scrubbers: Sequence[Map]
+    docs: pa.Table, verdicts: Verdicts, sizes: npt.NDArray[np.int64], keep: KeepText, scrubbers: Sequence[Map]
 ) -> pa.Table:
     """Dropped rows as a table: DROPPED_SCHEMA, then every measure known so far.
 
@@ -115,10 +149,10 @@ def dropped_rows(
     """
     columns = {
         "language": languages(docs),
-        "operator": pa.array([v.operator for v in verdicts], pa.string()),
-        "reason": pa.array([v.reason for v in verdicts], pa.string()),
-        "value": pa.array([v.value for v in verdicts], pa.string()),
-        "threshold": pa.array([v.threshold for v in verdicts], pa.string()),
+        "operator": pa.array(verdicts.operator, pa.string()),
+        "reason": pa.array(verdicts.reason, pa.string()),
+        "value": pa.array(verdicts.value, pa.string()),
+        "threshold": pa.array(verdicts.threshold, pa.string()),
         "bytes": pa.array(sizes, pa.int64()),
         "excerpt": excerpts(docs, scrubbers),
         "text": _kept_text(docs, keep, scrubbers),
@@ -155,10 +189,10 @@ def quarantined_rows(
 
 
 def _rejected(docs: pa.Table, columns: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
-    arrays = []
+    arrays, known = [], set(docs.column_names)
     for field in schema:
         column = columns.get(field.name)
-        if column is None and field.name in docs.column_names:
+        if column is None and field.name in known:
             column = docs[field.name].combine_chunks()
         if column is None:
             column = sources(docs) if field.name == "source" else pa.nulls(docs.num_rows, field.type)

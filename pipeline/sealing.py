@@ -16,9 +16,11 @@ from pipeline.storage import Storage
 
 
 def warnings(state: NodeState, ledger: Ledger, storage: Storage) -> Iterator[str]:
-    """A source without documents, and what lies in quarantine with its first error."""
+    """A source without documents, a selection that keeps none, and what lies in quarantine with its first error."""
     if state.work.kind == "source" and ledger.into.docs == 0:
         yield f"{state.name} read no document; is `format` what its files hold?"
+    if state.work.kind == "selection" and ledger.into.docs and not ledger.kept.docs:
+        yield f"{state.name} is empty: none of {ledger.into.docs:,} documents went into it"
     failed = sum(count.docs for count in ledger.quarantined.values())
     if failed:
         yield f"{state.name}: {failed} in quarantine, first: {_first_error(state, storage)}"

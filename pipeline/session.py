@@ -32,6 +32,7 @@ from pipeline.progress import Mode, Progress
 from pipeline.run import Driver
 from pipeline.sealing import clear_scratch
 from pipeline.storage import Storage
+from pipeline.work import offered
 from pipeline.workflow import Workflow
 from pipeline.works import Apply, ReadWork
 
@@ -102,19 +103,24 @@ def freeze_inputs(workflow: Workflow, storage: Storage) -> dict[str, FrozenInput
             before = known.get(step.name)
             # A recipe that now names other paths is another input, not a changed one; further epochs are more of it.
             previous = None
-            if before is not None and _goes_on(before["patterns"], _patterns(step.verb)):
+            if before is not None and _goes_on(before, _asked(step.verb)):
                 previous = FrozenInputs.model_validate_json(orjson.dumps(before["frozen"]))
             frozen[step.name] = freeze(step.verb.read, Path(workflow.base_dir), previous)
     return frozen
 
 
-def _patterns(work: ReadWork) -> list[Any]:
-    epochs = [[label, *paths] for label, paths in work.read.epochs]
-    return [*work.read.paths, work.read.paths_from or "", work.read.format, *epochs]
+def _asked(work: ReadWork) -> dict[str, Any]:
+    """Which files a recipe asks for, as ``run.json`` holds it."""
+    read = work.read
+    return {
+        "patterns": [*read.paths, read.paths_from or "", read.format],
+        "epochs": [[label, *paths] for label, paths in read.epochs],
+    }
 
 
-def _goes_on(before: list[Any], now: list[Any]) -> bool:
-    return now[: len(before)] == before and all(isinstance(more, list) for more in now[len(before) :])
+def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    epochs = before.get("epochs", [])
+    return now["patterns"] == before["patterns"] and now["epochs"][: len(epochs)] == epochs
 
 
 class Record:
@@ -124,6 +130,7 @@ class Record:
         self._workflow = workflow
         self._graph = graph
         self._storage = storage
+        self._offered = [name for nodes in workflow.nodes_by_step().values() for name in offered(nodes)]
         self._written = b""
 
     def write(self) -> None:
@@ -139,7 +146,7 @@ class Record:
         for step in self._workflow.steps:
             if isinstance(step.verb, ReadWork):
                 frozen = self._graph.inputs[step.name].model_dump(mode="json")
-                inputs[step.name] = {"patterns": _patterns(step.verb), "frozen": frozen}
+                inputs[step.name] = {**_asked(step.verb), "frozen": frozen}
         return {
             "format_version": FORMAT_VERSION,
             "name": self._workflow.name,
@@ -147,8 +154,8 @@ class Record:
             "recipe": {s.name: {"from": s.source, **plain(s.verb)} for s in self._workflow.steps},
             "operators": {s.name: _places(s.verb.operators) for s in self._workflow.steps if isinstance(s.verb, Apply)},
             "inputs": inputs,
-            "datasets": {step.name: states[step.name].dataset for step in self._workflow.steps},
-            "fingerprints": {step.name: states[step.name].fingerprint for step in self._workflow.steps},
+            "datasets": {name: states[name].dataset for name in self._offered},
+            "fingerprints": {name: states[name].fingerprint for name in self._offered},
             "nodes": {name: self._node(name) for name in states},
             "versions": versions(),
         }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,6 +18,8 @@ from pipeline.inputs import Piece
 from pipeline.readers.read import Read, read_shard
 from pipeline.storage import Storage
 from pipeline.work import Kind
+
+Rows = npt.NDArray[np.int64]
 
 ROWS_PER_READ = 4096
 """Rows a reader hands out at once; has no effect on results."""
@@ -112,9 +116,60 @@ class CommittedShard:
             yield first, table
             first += table.num_rows
 
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Single documents by their numbers in ``documents``, in the order given; of the columns those that there are.
+
+        From a file only the row groups that hold them are read; from a source, everything up to the last of them.
+        """
+        wanted = np.unique(np.array(rows, np.int64))
+        match self.spec.kind:
+            case "selection" if self.spec.base is not None:
+                kept = np.flatnonzero(self._keep().to_numpy(zero_copy_only=False))
+                return CommittedShard(self.spec.base, self.storage).take(
+                    kept[np.array(rows, np.int64)].tolist(), columns
+                )
+            case "documents":
+                tables = _rows_of_groups(pq.ParquetFile(self.file(".parquet")), wanted, columns)
+            case _:
+                tables = _rows_of_tables(self.documents(), wanted, columns)
+        found = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+        return found.take(pa.array(np.searchsorted(wanted, rows)))
+
+    @property
+    def read_again(self) -> bool:
+        """True where nothing copied the documents: they are read from the source each time."""
+        spec: ShardSpec | None = self.spec
+        while spec is not None and spec.kind == "selection":
+            spec = spec.base
+        return spec is None or spec.kind == "source"
+
     def _keep(self) -> pa.ChunkedArray:
         with pa.memory_map(str(self.file(".keep"))) as source:
             return pa.ipc.open_file(source).read_all()["keep"]
+
+
+def _rows_of_groups(file: pq.ParquetFile, wanted: Rows, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Rows by ascending numbers."""
+    names = [name for name in columns if name in file.schema_arrow.names]
+    first = 0
+    for group in range(file.num_row_groups):
+        end = first + file.metadata.row_group(group).num_rows
+        own = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, end)]
+        if len(own):
+            yield file.read_row_group(group, columns=names).take(pa.array(own - first))
+        first = end
+
+
+def _rows_of_tables(tables: Iterable[pa.Table], wanted: Rows, columns: Sequence[str]) -> Iterator[pa.Table]:
+    first = 0
+    for table in tables:
+        end = first + table.num_rows
+        own = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, end)]
+        if len(own):
+            yield table.select([name for name in columns if name in table.column_names]).take(pa.array(own - first))
+        if len(wanted) == 0 or wanted[-1] < end:
+            return
+        first = end
 
 
 def opened(specs: Mapping[str, Sequence[ShardSpec]], storage: Storage) -> dict[str, list[CommittedShard]]:

@@ -9,13 +9,15 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.lookup import rows_with_id, starts_with
+from pipeline.pairs import REMOVED, representative_facts, stands_for
 from pipeline.report.account import Account, StepAccount
-from pipeline.report.duplicates import REMOVED
 from pipeline.report.reading import files
+from pipeline.work import owner
 
-Outcome = Literal["kept", "dropped", "duplicate", "quarantined", "tokenized", "waiting", "missing"]
+Outcome = Literal["kept", "dropped", "duplicate", "held_out", "quarantined", "tokenized", "waiting", "missing"]
 
 TOKENIZED = "docs.parquet"
+HELD_OUT = "held_out.parquet"
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Fate:
     outcome: Outcome
     shard: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """``operator``, ``reason``, ``value``, ``threshold``; ``error``; ``kind``, ``of``, ``of_url``, ``estimate``,
-    ``cluster_size``; ``file``, ``start``, ``num_tokens``; as the outcome has it. ``measures`` where there are some."""
+    """As the outcome has it: ``operator``, ``reason``, ``value``, ``threshold``; ``error``; ``kind``, ``of``,
+    ``of_url``, ``of_source``, ``of_date``, ``of_run`` (None: this one), ``estimate``, ``similarity`` (None: not
+    counted), ``cluster_size`` and the row of the step's account, ``removed``; ``stands_for`` and ``ids`` of some of
+    those a kept document stands for; ``set``; ``file``, ``start``, ``num_tokens``. ``measures`` where there are some."""
     rows: int = 1
 
 
@@ -62,6 +66,10 @@ class _Walk:
     def through(self, step: StepAccount) -> list[Fate]:
         into = self._held.get(step.source, 0) if step.source else None
         if into == 0:
+            return []
+        if owner(step.name) != step.name:
+            # The split itself tells of every row; here only those that this set holds go on.
+            self._held[step.name] = len(list(self._held_out(step)))
             return []
         kind = step.dataset.kind
         if kind == "source":
@@ -116,30 +124,26 @@ class _Walk:
             for _, row in rows_with_id(step.dataset, file.name, self._identity):
                 facts = {
                     "kind": row["kind"],
-                    "of": row["rep_id"].hex(),
-                    "of_url": self._url(step, row),
+                    **representative_facts(step.dataset.run, step.name, row),
                     "estimate": row["estimate"],
+                    "similarity": row.get("similarity"),
                     "cluster_size": row["cluster_size"],
+                    "removed": row,
                 }
                 fates.append(Fate(step.name, step.verb, "duplicate", shard, facts))
+        fates += self._held_out(step)
         left = into - len(fates)
         if left > 0 and step.dataset.complete:
-            fates.insert(0, Fate(step.name, step.verb, "kept", rows=left))
+            number, ids = stands_for(step.dataset.run, step.name, self._identity)
+            facts = {"stands_for": number, "ids": [one.hex() for one in ids]} if number else {}
+            fates.insert(0, Fate(step.name, step.verb, "kept", facts=facts, rows=left))
         return fates
 
-    def _url(self, step: StepAccount, removed: Mapping[str, Any]) -> str | None:
-        """URL of the document that stays, from the documents the step chose among; None where no step copied them."""
-        base = step
-        while base.dataset.kind == "selection":
-            found = [one for one in self._account.steps if one.name == base.source]
-            if not found:
-                return None
-            base = found[0]
-        if base.dataset.kind == "documents":
-            for _, file in files(base.dataset, "shards", ".parquet", [removed["rep_shard"]]):
-                for _, row in rows_with_id(base.dataset, file.name, removed["rep_id"]):
-                    return row["url"]
-        return None
+    def _held_out(self, step: StepAccount) -> Iterator[Fate]:
+        for shard, file in files(step.dataset, "shards", HELD_OUT):
+            for _, row in rows_with_id(step.dataset, file.name, self._identity):
+                facts = {"set": row["set"], "cluster_size": row["cluster_size"]}
+                yield Fate(step.name, step.verb, "held_out", shard, facts)
 
     def _tokens(self, step: StepAccount) -> Iterator[Fate]:
         for shard, file in files(step.dataset, "shards", TOKENIZED):

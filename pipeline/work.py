@@ -57,6 +57,15 @@ class Shard(Protocol):
         """Like ``documents``, but of the dataset under a selection and whole: (first row number, table)."""
         ...
 
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Single documents by their numbers in ``documents``, in the order given; of the columns those that there are."""
+        ...
+
+    @property
+    def read_again(self) -> bool:
+        """True where nothing copied the documents: taking one reads the source from its shard's beginning."""
+        ...
+
     def file(self, suffix: str) -> Path:
         """Local path of the committed output with that suffix, such as ``.bin``."""
         ...
@@ -167,6 +176,16 @@ class Node:
     name: str
     work: Work
     inputs: Mapping[str, str]
+
+
+def offered(nodes: Sequence[Node]) -> list[str]:
+    """Names that other steps and readers may ask for: all nodes of a step but those whose files are internal to it."""
+    return [node.name for node in nodes if node.work.kind != "work"]
+
+
+def owner(name: str) -> str:
+    """The step that a node belongs to: nodes beside the one with the step's name are called ``<step>.<what>``."""
+    return name.partition(".")[0]
 
 
 class EpochVerb(Value):

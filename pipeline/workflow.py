@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from pipeline.operator import Map
 from pipeline.value import Strings, Value
-from pipeline.work import EpochVerb, Node
+from pipeline.work import EpochVerb, Node, owner
 from pipeline.works import Apply, ReadWork
 
 
@@ -88,11 +89,10 @@ class Workflow(Value):
         nodes = {}
         for step in self.steps:
             verb = step.verb
-            if isinstance(verb, Apply | ReadWork):
-                verb = verb.model_copy(update={"scrubbers": behind[step.name]})
-            elif isinstance(verb, EpochVerb):
+            if isinstance(verb, EpochVerb):
                 verb = verb.model_copy(update={"epochs": self._epochs(step)})
-            nodes[step.name] = step.model_copy(update={"verb": verb}).nodes(self.seed)
+            made = step.model_copy(update={"verb": verb}).nodes(self.seed)
+            nodes[step.name] = tuple(_quoting(node, behind[step.name]) for node in made)
         return nodes
 
     def _epochs(self, step: Step) -> tuple[str, ...]:
@@ -100,8 +100,7 @@ class Workflow(Value):
         by_name = {one.name: one for one in self.steps}
         seen: set[str] = set()
         while not isinstance(step.verb, ReadWork):
-            # What another step is called inside ("parts.held_out") belongs to the step before the first dot.
-            name = (step.source or "").partition(".")[0]
+            name = owner(step.source or "")
             if name not in by_name or name in seen:
                 return ()  # the graph says what is wrong
             seen.add(name)
@@ -112,8 +111,8 @@ class Workflow(Value):
         """For each step, the scrubbing maps of the steps that come after it."""
         after: dict[str, list[str]] = {step.name: [] for step in self.steps}
         for step in self.steps:
-            if step.source in after:
-                after[step.source].append(step.name)
+            if owner(step.source or "") in after:
+                after[owner(step.source or "")].append(step.name)
 
         def collect(name: str, seen: set[str]) -> list[Map]:
             found: list[Map] = []
@@ -132,6 +131,13 @@ class Workflow(Value):
             step.name: tuple(dict.fromkeys(op.model_copy(update={"only": ()}) for op in collect(step.name, set())))
             for step in self.steps
         }
+
+
+def _quoting(node: Node, scrubbers: tuple[Map, ...]) -> Node:
+    """A node whose work quotes texts, so has a field ``scrubbers``, with what they are to be scrubbed by."""
+    if "scrubbers" not in type(node.work).model_fields:
+        return node
+    return replace(node, work=node.work.model_copy(update={"scrubbers": scrubbers}))
 
 
 def default_out(workflow: Workflow) -> Path:

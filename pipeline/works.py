@@ -115,7 +115,7 @@ class Apply(StreamWork):
     limits: Limits = Limits()
     scrubbers: tuple[SerializeAsAny[Map], ...] = ()
 
-    def open(self, task: Task) -> ApplySink:
+    def open(self, task: Task) -> Sink:
         """A sink that writes kept, dropped and quarantined rows of one shard."""
         chain = Chain(self.operators, self.keep_dropped_text, self.scrubbers)
         if task.isolated:

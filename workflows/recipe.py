@@ -10,10 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from operators.catalogue import load_operator
+from operators.dedup.verb import Dedup
 from pipeline.errors import UserError
 from pipeline.operator import Filter, Map, Operator
 from pipeline.readers.read import Read
 from pipeline.value import Artifact, Value, artifacts, replace_artifacts
+from pipeline.work import offered, owner
 from pipeline.workflow import Expect, Step, Workflow
 from pipeline.works import Apply, ReadWork
 from workflows.overrides import apply_overrides
@@ -154,6 +156,10 @@ class _Builder:
         value = self._value(VERBS[verb], parameters, key)
         if isinstance(value, Read):
             return ReadWork(read=value)
+        try:
+            value = value.beside(self.path.resolve().parent) if isinstance(value, Dedup) else value
+        except UserError as error:
+            self.problem((*key, "against"), str(error))
         return self._with_paths(value, key) if value is not None else None
 
     def _operators(self, items: Any, key: KeyPath) -> list[Operator]:
@@ -234,14 +240,16 @@ class _Builder:
                 if artifact.step is not None:
                     links.setdefault(step.name, []).append((artifact.step, ("steps", step.name)))
                     self._check_artifact(step, artifact.step, by_name)
+        known = names.union(*(offered(step.nodes(0)) for step in steps))
         for name, targets in links.items():
             for target, key in targets:
-                if target not in names:
-                    self.problem(key, f"step {name!r} takes from {target!r}, which does not exist{near(target, names)}")
-        self._check_cycle({name: [target for target, _ in targets] for name, targets in links.items()})
+                unknown = owner(target) in by_name or owner(target) not in names  # else its step has mistakes to mend
+                if target not in known and unknown:
+                    self.problem(key, f"step {name!r} takes from {target!r}, which does not exist{near(target, known)}")
+        self._check_cycle({name: [owner(target) for target, _ in targets] for name, targets in links.items()})
 
     def _check_artifact(self, step: Step, name: str, by_name: Mapping[str, Step]) -> None:
-        maker = by_name.get(name)
+        maker = by_name.get(owner(name))
         if maker is not None and getattr(maker.verb, "kind", None) != "artifact":
             self.problem(
                 ("steps", step.name), f"{{step: {name}}} must be a step that trains a tokenizer or a classifier"

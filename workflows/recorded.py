@@ -12,6 +12,7 @@ from operators.catalogue import load_operator
 from pipeline.dataset import Run
 from pipeline.errors import UserError
 from pipeline.operator import Bound, Filter, Map, Operator, snake_case
+from pipeline.work import owner
 from workflows.overrides import apply_overrides, as_mapping, without_limits
 from workflows.problems import near, parameters_at
 from workflows.yaml_marks import Marked
@@ -85,7 +86,7 @@ def _check_thresholds(text: str, operator: Operator) -> None:
 
 def _applied(run: Run, step: str) -> list[Mapping[str, Any]]:
     """Operators of a step as recorded, each ``{class: parameters}``."""
-    verb = run.facts["recipe"][step].get("Apply")
+    verb = run.facts["recipe"][owner(step)].get("Apply")
     return list(verb["operators"]) if verb else []
 
 
@@ -116,7 +117,7 @@ def _step_data(run: Run, step: str, operators: Sequence[Operator]) -> dict[str, 
     others = dict.fromkeys(("expect", "limits", "keep_dropped_text"))
     if operators:
         return {"apply": [{"use": f":{op.name}", **_fields(op)} for op in operators], **others}
-    verb = next((key for key in run.facts["recipe"][step] if key != "from"), "")
+    verb = next((key for key in run.facts["recipe"][owner(step)] if key != "from"), "")
     return {snake_case(verb).removesuffix("_work"): None, **others}
 
 

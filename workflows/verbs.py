@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from operators.classify.train import TrainClassifier
+from operators.dedup.lines.verb import DedupLines
+from operators.dedup.split.verb import Split
+from operators.dedup.substrings.verb import DedupSubstrings
 from operators.dedup.verb import Dedup
 from operators.tokenize.tokens import Tokenize
 from operators.tokenize.train import TrainTokenizer
@@ -13,6 +16,9 @@ from pipeline.value import Value
 VERBS: dict[str, type[Value]] = {
     "read": Read,
     "dedup": Dedup,
+    "split": Split,
+    "dedup_lines": DedupLines,
+    "dedup_substrings": DedupSubstrings,
     "train_tokenizer": TrainTokenizer,
     "train_classifier": TrainClassifier,
     "tokenize": Tokenize,

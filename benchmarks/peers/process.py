@@ -17,6 +17,8 @@ SIDES = {
     "sluice": ("", "sluice_side"),
     "datatrove": ("datatrove", "datatrove_side"),
     "datatrove lines": ("datatrove", "datatrove_lines_side"),
+    "datatrove signatures": ("datatrove", "datatrove_signatures_side"),
+    "rensa": ("rensa", "rensa_side"),
     "dolma": ("dolma", "dolma_side"),
     "nemo": ("nemo", "nemo_side"),
     "juicer": ("juicer", "juicer_side"),

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from fasttext.FastText import _FastText
 
 from pipeline.errors import UserError
+from pipeline.fingerprint import file_sha256
+from pipeline.named_files import FileState, check_sha256, file_state
+from pipeline.value import Artifact
 
 PREFIX = "__label__"
 
@@ -37,23 +40,21 @@ def load(path: str, sha256: str | None = None) -> _FastText:
     sha256: of the file where it is known; else its size and time of change tell whether it is still the same.
 
     Raises:
-        UserError: no such file, or not a fastText model.
+        UserError: no such file, not a fastText model, or not the file of this sha256.
     """
-    return _kept(path, sha256 or _state(path))
+    return load_artifact(Artifact(file=path, sha256=sha256))
+
+
+def load_artifact(model: Artifact) -> _FastText:
+    """The model that a parameter names; see ``load``."""
+    return _kept(file_state(model))
 
 
 @cache
-def _kept(path: str, state: str) -> _FastText:
-    del state  # part of the key only
-    return open_model(path)
-
-
-def _state(path: str) -> str:
-    try:
-        stat = Path(path).stat()
-    except OSError:  # open_model says what is wrong
-        return ""
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+def _kept(file: FileState) -> _FastText:
+    if file.sha256 is not None and Path(file.path).is_file():
+        check_sha256(file, file_sha256(file.path))
+    return open_model(file.path)
 
 
 def labels(model: _FastText) -> list[str]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.dedup.columns import Columns, open_columns, write_columns
-from operators.dedup.order import Policy, addresses, content_order, gather, shard_range
-from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, own_range
+from operators.dedup.columns import open_columns, write_columns
+from operators.dedup.levels import ADDED, HASHES, EarlierRun, Known, Levels
+from operators.dedup.order import Order, addresses, content_order, gather, shard_range
+from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, num_partitions, own_range
 from operators.dedup.signatures import EXACT, Signatures
 from operators.kernels.shingles import KeyArray
 from pipeline.work import Output, Result, Shard, Task
@@ -23,53 +24,56 @@ Arrays = dict[str, npt.NDArray[Any]]
 class ExactCopies(Partitioned):
     """One task per range of text hashes: groups equal hashes and names the survivor of each group.
 
-    The survivor is the smallest by (the policy's values, id); the address decides only between rows of equal id.
-    ``.copies``, sorted by ``row``: addresses of a copy and of its original ``rep``, ``rep_id``, and the group's
-    ``size``. ``.originals``, sorted by ``row``: the survivors and their group's ``size``. A 128-bit hash stands for a
-    text.
+    A text that an earlier level knows goes for what stays for it there. Else the survivor is the smallest by (the
+    policy's values, id); the address decides only between rows of equal id.
+    ``.copies``, sorted by ``row``: addresses of a copy and of its original ``rep``, ``rep_id``, and ``equal`` and
+    ``similarity`` as in ``levels.Known``: an earlier level may have removed that text as a near copy. ``.originals``,
+    sorted by ``row``: the documents that copies of this range go for, how many those are (``added``), and how many it
+    stood for ``before``: 1, itself, unless it is of an earlier level. A 128-bit hash stands for a text.
     Memory: the records of one slice, at most ``memory_gib`` unless that many rows hold one text, and the copies found.
     """
 
     signatures: Signatures
-    keep: Policy
+    order: Order
+    against: tuple[EarlierRun, ...] = ()
 
     def run(self, task: Task) -> Result:
         """Find the copies in one range of hashes."""
         shards = task.inputs["signatures"]
+        levels = Levels.of(task, self.against)
+        for suffix in (HASHES, ADDED):
+            levels.verify(suffix, task.index, num_partitions(len(shards), self.partitions))
         files = SortedFiles([(s.index, s.file(EXACT)) for s in shards], "exact", "high", self.signatures.parameters)
         files.verify(task.index, self.partitions)
-        found: list[Arrays] = []
+        found: list[Arrays] = [_NONE]
         for keys in files.slices(own_range(task.index, len(shards), self.partitions), self.memory_gib):
-            at, group = _groups(files, keys)
+            at, group, known = _groups(files, keys, levels)
+            found.append(known)
             if len(at):
                 found.append(self._decide(shards, at, group))
-        copies = _sorted_by_row(found, "copy", ("row", "rep", "rep_id", "size"))
-        originals = _sorted_by_row(found, "original", ("row", "size"))
+        copies = _sorted_by_row(found)
+        rep, added = np.unique(copies["rep"], return_counts=True)
+        originals = {"row": rep, "before": levels.sizes(rep), "added": added.astype(np.uint64)}
         outputs = []
         for suffix, arrays in ((COPIES, copies), (ORIGINALS, originals)):
             path = task.scratch / f"exact{suffix}"
             write_columns(path, suffix[1:], {}, arrays)
             outputs.append(Output(path, suffix))
-        return Result(outputs, facts={"copies": len(copies["row"]), "groups": len(originals["row"])})
+        facts = {"copies": len(copies["row"]), "groups": len(originals["row"]), "first_shard": shards[0].index}
+        return Result(outputs, facts=facts)
 
     def _decide(self, shards: Sequence[Shard], at: KeyArray, group: npt.NDArray[np.int64]) -> Arrays:
-        """Members of groups of equal texts, by address, to copies and originals."""
-        columns = gather(self.signatures.sketches(shards), at, ("id", "bytes", "date"))
-        order = content_order(columns, at, self.keep)
+        """Members of groups of equal texts, by address, to copies."""
+        columns = gather(self.signatures.sketches(shards), at, self.order.columns)
+        order = content_order(columns, at, self.order)
         order = order[np.argsort(group[order], kind="stable")]
         first = np.flatnonzero(np.diff(group[order], prepend=-1))
-        size = np.diff(first, append=len(order))
-        original = np.repeat(order[first], size)
+        original = np.repeat(order[first], np.diff(first, append=len(order)))
         is_copy = order != original
-        copy, rep = order[is_copy], original[is_copy]
-        return {
-            "copy.row": at[copy],
-            "copy.rep": at[rep],
-            "copy.rep_id": columns["id"][rep],
-            "copy.size": np.repeat(size, size)[is_copy].astype(np.uint64),
-            "original.row": at[order[first]],
-            "original.size": size.astype(np.uint64),
-        }
+        rep = original[is_copy]
+        same = Known.nothing(len(rep))
+        parts = {"row": at[order[is_copy]], "rep": at[rep], "rep_id": columns["id"][rep]}
+        return {**parts, "equal": same.equal, "similarity": same.similarity}
 
 
 class Copies:
@@ -80,27 +84,52 @@ class Copies:
         self._originals = [open_columns(shard.file(ORIGINALS), "originals", verify=verify) for shard in shards]
 
     def of_shard(self, shard: int) -> Arrays:
-        """``row``, ``rep``, ``rep_id`` and ``size`` of a shard's copies, sorted by row."""
-        return _of_shard(self._copies, shard, ("row", "rep", "rep_id", "size"))
+        """``row``, ``rep``, ``rep_id``, ``equal``, ``similarity`` and ``size`` of a shard's copies, sorted by row."""
+        parts = [(file, shard_range(file["row"], shard)) for file in self._copies]
+        copies = _sorted_by_row([_NONE, *({name: file[name][own] for name in _NONE} for file, own in parts)])
+        return {**copies, "size": self.sizes(copies["rep"])}
+
+    def rows_of_shard(self, shard: int) -> KeyArray:
+        """The addresses of a shard's copies, in no order."""
+        parts = [file["row"][shard_range(file["row"], shard)] for file in self._copies]
+        return np.concatenate([_NONE["row"], *parts])
 
     def originals_of_shard(self, shard: int) -> Arrays:
         """``row`` and ``size`` of a shard's originals that have copies, sorted by row."""
-        return _of_shard(self._originals, shard, ("row", "size"))
+        parts = [file["row"][shard_range(file["row"], shard)] for file in self._originals]
+        rows = np.sort(np.concatenate([_NONE["row"], *parts]))
+        return {"row": rows, "size": self.sizes(rows)}
+
+    def added(self, at: KeyArray) -> KeyArray:
+        """How many copies went for each of these rows."""
+        return self._counted(at)[1]
 
     def sizes(self, at: KeyArray) -> KeyArray:
-        """How many rows hold the text of each of these rows, which are not copies: 1 where it has no copy."""
-        sizes = np.ones(len(at), np.uint64)
+        """How many rows hold the text of each of these rows, which are not copies: 1 where it has no copy.
+
+        Of a row of an earlier level that copies went for: how many documents it stands for, these copies included.
+        """
+        before, added = self._counted(at)
+        return before + added
+
+    def _counted(self, at: KeyArray) -> tuple[KeyArray, KeyArray]:
+        before, added = np.ones(len(at), np.uint64), np.zeros(len(at), np.uint64)
         for file in self._originals:
             position = np.searchsorted(file["row"], at)
             hit = position < len(file["row"])
             hit[hit] = file["row"][position[hit]] == at[hit]
-            sizes[hit] = file["size"][position[hit]]
-        return sizes
+            before[hit] = file["before"][position[hit]]
+            added[hit] += file["added"][position[hit]]
+        return before, added
 
 
-def _groups(files: SortedFiles, keys: KeyRange) -> tuple[KeyArray, npt.NDArray[np.int64]]:
-    """Addresses, ascending, of the rows whose hash another row has too, and the number of each one's group."""
-    high, low, at = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+def _groups(files: SortedFiles, keys: KeyRange, levels: Levels) -> tuple[KeyArray, npt.NDArray[np.int64], Arrays]:
+    """What is to be decided about the texts in a range of hashes.
+
+    Returns addresses, ascending, of the rows whose text another row has too and no earlier level, the number of each
+    one's group, and the copies of texts that an earlier level has.
+    """
+    high, low, at = [_NONE["row"]], [_NONE["row"]], [_NONE["row"]]
     for shard, file in files.open():
         own = keys.within(file["high"])
         high.append(file["high"][own])
@@ -112,22 +141,29 @@ def _groups(files: SortedFiles, keys: KeyRange) -> tuple[KeyArray, npt.NDArray[n
     new = np.ones(len(rows), np.bool_)
     new[1:] = (highs[1:] != highs[:-1]) | (lows[1:] != lows[:-1])
     group = np.cumsum(new) - 1
-    several = np.bincount(group)[group] > 1 if len(group) else new
+    found = levels.originals(highs[new], lows[new])
+    known = found.hit[group]
+    copies = {"row": rows[known]}
+    for name in ("rep", "rep_id", "equal", "similarity"):
+        copies[name] = getattr(found, name)[group[known]]
+    several = ~known
+    several &= np.bincount(group)[group] > 1 if len(group) else new
     rows, group = rows[several], group[several]
     by_row = np.argsort(rows)
-    return rows[by_row], group[by_row]
+    return rows[by_row], group[by_row], copies
 
 
-def _sorted_by_row(found: Sequence[Arrays], kind: str, names: Sequence[str]) -> Arrays:
-    empty = {"row": np.empty(0, np.uint64), "rep_id": np.empty((0, 2), np.uint64)}
-    joined = {
-        name: np.concatenate([empty.get(name, empty["row"]), *(part[f"{kind}.{name}"] for part in found)])
-        for name in names
-    }
+_NONE: Arrays = {
+    "row": np.empty(0, np.uint64),
+    "rep": np.empty(0, np.uint64),
+    "rep_id": np.empty((0, 2), np.uint64),
+    "equal": np.empty(0, np.uint16),
+    "similarity": np.empty(0),
+}
+"""No copies."""
+
+
+def _sorted_by_row(found: Sequence[Arrays]) -> Arrays:
+    joined = {name: np.concatenate([part[name] for part in found]) for name in _NONE}
     order = np.argsort(joined["row"])
     return {name: array[order] for name, array in joined.items()}
-
-
-def _of_shard(files: Sequence[Columns], shard: int, names: Sequence[str]) -> Arrays:
-    parts = [(file, shard_range(file["row"], shard)) for file in files]
-    return _sorted_by_row([{f"_.{name}": file[name][own] for name in names} for file, own in parts], "_", names)

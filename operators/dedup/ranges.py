@@ -12,12 +12,16 @@ import numpy.typing as npt
 from pydantic import Field
 
 from operators.dedup.columns import Columns, open_columns
+from operators.dedup.order import check_addressable
 from pipeline.work import Extent, Kind, ShardWork, TaskPlan
+
+PER_SHARD = ("signatures", "runs")
+"""Inputs with a shard per shard of documents; those of all other inputs belong to ranges of keys."""
 
 _ALL_KEYS = 1 << 64
 _SHARDS_PER_TASK = 8  # a task per 8 shards keeps the workers busy and the files few
 _MOST_TASKS = 128  # every task opens every run, and two files of every partition stay open together
-_BYTES_PER_RECORD = 64  # key, address, sort order, and the copies that sorting makes
+_BYTES_PER_RECORD = 128  # 66 measured: key, address, sort order, and copies; the rest is for what comes out
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,18 @@ class KeyRange:
 
     def split(self, parts: int) -> Iterator[KeyRange]:
         """Equal ranges that cover this one."""
-        width = self.end - self.first
         for k in range(parts):
-            yield KeyRange(self.first + width * k // parts, self.first + width * (k + 1) // parts)
+            yield KeyRange(self.first + self.width * k // parts, self.first + self.width * (k + 1) // parts)
+
+    @property
+    def width(self) -> int:
+        """How many keys it has."""
+        return self.end - self.first
+
+    def around(self, key: int) -> list[KeyRange]:
+        """The keys before one of its keys, that key, and those after it."""
+        parts = KeyRange(self.first, key), KeyRange(key, key + 1), KeyRange(key + 1, self.end)
+        return [part for part in parts if part.width]
 
     def within(self, sorted_keys: npt.NDArray[np.uint64]) -> slice:
         """Where these keys lie."""
@@ -67,14 +80,36 @@ class SortedFiles:
     def slices(self, keys: KeyRange, memory_gib: float) -> list[KeyRange]:
         """The range cut so that the records of each part fit the memory; by the counts, not by a guess.
 
-        Keys are hashes, so equal widths hold about equal numbers; only equal keys cannot be parted.
+        Keys are hashes, so equal widths hold about equal numbers. What still does not fit is cut around its most
+        frequent key, as the middle of the largest file has it; a part of one key alone may be too large.
         """
-        records = 0
+        limit = max(1, int(memory_gib * 2**30) // _BYTES_PER_RECORD)
+        done: list[KeyRange] = []
+        waiting, equal_parts = [keys], True
+        while waiting:
+            counts, middle = self._counts(waiting)
+            small = [part for part, count in zip(waiting, counts, strict=True) if count <= limit or part.width == 1]
+            large = [
+                part.split(-(-count // limit)) if equal_parts else part.around(key)
+                for part, count, key in zip(waiting, counts, middle, strict=True)
+                if count > limit and part.width > 1
+            ]
+            done += small
+            waiting, equal_parts = [part for parts in large for part in parts], False
+        return sorted(done, key=lambda part: part.first)
+
+    def _counts(self, parts: Sequence[KeyRange]) -> tuple[list[int], list[int]]:
+        """How many records each range has, and the middle key of the file that has the most of them."""
+        counts, most, middle = ([0] * len(parts) for _ in range(3))
         for _, file in self.open():
-            found = keys.within(file[self.key])
-            records += found.stop - found.start
-        parts = max(1, -(-records * _BYTES_PER_RECORD // int(memory_gib * 2**30)))
-        return list(keys.split(parts))
+            column = file[self.key]
+            for number, part in enumerate(parts):
+                found = part.within(column)
+                size = found.stop - found.start
+                counts[number] += size
+                if size > most[number]:
+                    most[number], middle[number] = size, int(column[found.start + size // 2])
+        return counts, middle
 
 
 def num_partitions(num_shards: int, partitions: int | None) -> int:
@@ -83,9 +118,10 @@ def num_partitions(num_shards: int, partitions: int | None) -> int:
 
 
 class Partitioned(ShardWork):
-    """A barrier whose tasks each own a range of keys and read that range of every shard.
+    """A barrier whose tasks share the work of a whole input between them.
 
-    partitions: how many; default by the number of shards. memory_gib: bounds a task's slices, never what comes out.
+    partitions: how many tasks; default by the number of shards. memory_gib: bounds what a task holds, never what comes
+    out. epoch: the label of the shards it is about; None: all.
     """
 
     kind: ClassVar[Kind] = "work"
@@ -94,11 +130,23 @@ class Partitioned(ShardWork):
 
     partitions: int | None = Field(default=None, ge=1)
     memory_gib: float = Field(default=1.0, gt=0)
+    epoch: str | None = None
 
     def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
-        """A task per partition, each of which reads all shards of every input."""
-        count = num_partitions(shards["signatures"].count, self.partitions)
-        return [TaskPlan(k, dict.fromkeys(shards)) for k in range(count)]
+        """A task per partition, each of which reads all of every input, or the epoch's shards where it has some."""
+        counted = next(role for role in PER_SHARD if role in shards)
+        count = num_partitions(len(shards[counted].shards(self.epoch)), self.partitions)
+        needs = {
+            role: extent.shards(self.epoch) if self.epoch is not None and role in PER_SHARD else None
+            for role, extent in shards.items()
+        }
+        check_addressable(shards[counted].count)
+        return [TaskPlan(k, needs) for k in range(count)]
+
+    @property
+    def memory_bytes(self) -> int:
+        """What a task may hold."""
+        return max(1, int(self.memory_gib * 2**30))
 
 
 def own_range(task: int, num_shards: int, partitions: int | None) -> KeyRange:

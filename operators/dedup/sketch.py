@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,41 +11,32 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
-from pydantic import Field
 
-from operators.dedup.order import date_keys, word_pairs
-from operators.kernels.buffers import TextBuffers, text_buffers
-from operators.kernels.minhash import band_keys, minhash, slots
-from operators.kernels.shingles import shingle_hashes
+from operators.dedup.order import date_keys, source_keys, value_column, word_pairs
+from operators.kernels.buffers import OffsetArray, TextBuffers, text_buffers
+from operators.kernels.minhash import minhash, slots
+from operators.kernels.shingles import HashArray
 from pipeline.documents import ID_TYPE
+from pipeline.errors import UserError
 from pipeline.rejects import languages, sources
-from pipeline.value import Value
 
 Arrays = dict[str, npt.NDArray[Any]]
+Shingled = tuple[HashArray, OffsetArray]
+"""What ``shingle_hashes`` gives: hashes of all n-grams, and where those of each document begin."""
 
 
-class Bands(Value):
-    """Word n-grams, and a signature of ``bands * rows`` slots: one bucket per band of ``rows`` slots."""
-
-    ngram: int = Field(default=5, ge=1, le=1000)
-    bands: int = Field(default=14, ge=1, le=1000)
-    rows: int = Field(default=8, ge=1, le=1000)
-
-    @property
-    def num_perm(self) -> int:
-        """Slots of the signature."""
-        return self.bands * self.rows
-
-
-def sketch(docs: pa.Table, bands: Bands | None) -> Arrays:
+def sketch(docs: pa.Table, shingled: Shingled | None, num_perm: int, values: Sequence[str] = ()) -> Arrays:
     """The columns of a sketch of N documents, but for ``group``.
 
     ``id`` and ``hash`` (xxh3-128 of the text's bytes): uint64 (N, 2). ``bytes`` of the text and ``date`` (see
-    ``order.date_keys``): uint64 (N,). ``text``: bool (N,), false where it is null. With bands ``shingles``: uint32
-    (N,), n-grams with repeats, and ``slots``: uint8 (N, P).
+    ``order.date_keys``): uint64 (N,). ``text``: bool (N,), false where it is null. ``source`` (see
+    ``order.source_keys``): uint64 (N,). For each of ``values``, columns of the documents, ``value.<column>``: float64
+    (N,), NaN where there is no number. With shingles, those of ``shingle_hashes``: ``shingles``: uint32 (N,), n-grams
+    with repeats, and ``slots``: uint8 (N, num_perm).
 
     Raises:
         TypeError: the ids are not 16 bytes each; they come from a read step.
+        UserError: a column of ``values`` is missing or holds no numbers.
     """
     texts = text_buffers(docs["text"])
     columns: Arrays = {
@@ -52,11 +45,13 @@ def sketch(docs: pa.Table, bands: Bands | None) -> Arrays:
         "bytes": np.diff(texts.offsets).astype(np.uint64),
         "date": _dates(docs),
         "text": texts.valid,
+        "source": _sources(docs),
+        **{value_column(name): _numbers(docs, name) for name in values},
     }
-    if bands is not None:
-        hashes, starts = shingle_hashes(docs["text"], bands.ngram)
+    if shingled is not None:
+        hashes, starts = shingled
         columns["shingles"] = np.diff(starts).astype(np.uint32)
-        columns["slots"] = slots(minhash(hashes, starts, bands.num_perm))
+        columns["slots"] = slots(minhash(hashes, starts, num_perm))
     return columns
 
 
@@ -84,6 +79,32 @@ def _dates(docs: pa.Table) -> npt.NDArray[np.uint64]:
     return date_keys(dates)
 
 
+def _sources(docs: pa.Table) -> npt.NDArray[np.uint64]:
+    names, codes = coded(pa.chunked_array([sources(docs)]))
+    return source_keys(names)[codes]
+
+
+def _numbers(docs: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    """A column as numbers; NaN where it is null. Whole numbers beyond 2**53 are rounded."""
+    if docs.num_rows == 0:
+        return np.empty(0)  # a shard in which nothing was read has no schema
+    if name not in docs.column_names:
+        near = difflib.get_close_matches(name, docs.column_names, n=1, cutoff=0.4)
+        meant = f", did you mean {near[0]!r}?" if near else ""
+        columns = ", ".join(docs.column_names)
+        msg = f"keep: the documents have no column {name!r} to choose by{meant}; they have {columns}"
+        raise UserError(msg)
+    column = docs[name].combine_chunks()
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
+        msg = (
+            f"keep: column {name!r} holds {column.type}, not numbers; choose by a column of numbers "
+            f"(column_types: {{{name}: float}} on the read step reads one)"
+        )
+        raise UserError(msg)
+    column = column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column
+    return pc.fill_null(column.cast(pa.float64(), safe=False), float("nan")).to_numpy(zero_copy_only=False)
+
+
 def group_names(docs: pa.Table) -> pa.Array:
     """``source|language`` of each row, as ledgers name their groups."""
     names: Any = pc.binary_join_element_wise(sources(docs), languages(docs), pa.scalar("|"))
@@ -97,14 +118,6 @@ def coded(names: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.uint32]]:
     rank = {name: position for position, name in enumerate(sorted(found))}
     codes = np.array([rank[name] for name in found], np.uint32)
     return sorted(found), codes[encoded.indices.to_numpy()]
-
-
-def sorted_run(columns: Arrays, bands: Bands) -> Arrays:
-    """The bucket keys of every row that has a shingle: ``key`` and ``row``, by both."""
-    rows = np.flatnonzero(columns["shingles"]).astype(np.uint32)
-    keys = band_keys(columns["slots"][rows], bands.bands, bands.rows).ravel()
-    order = np.argsort(keys, kind="stable")
-    return {"key": keys[order], "row": np.repeat(rows, bands.bands)[order]}
 
 
 def sorted_hashes(columns: Arrays) -> Arrays:

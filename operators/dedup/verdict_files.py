@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.dedup.columns import Columns
-from operators.dedup.order import ROW_BITS, ROW_MASK
+from operators.dedup.order import levels_of, rows_of, shards_of
 from operators.dedup.sketch import Arrays
 from pipeline.documents import ID_TYPE
 from pipeline.ledger import Count, Ledger
@@ -24,14 +24,19 @@ REMOVED_SCHEMA = pa.schema(
         pa.field("id", ID_TYPE, nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("rep_id", ID_TYPE, nullable=False),
+        pa.field("rep_level", pa.int64(), nullable=False),
         pa.field("rep_shard", pa.int64(), nullable=False),
         pa.field("rep_row", pa.int64(), nullable=False),
         pa.field("estimate", pa.float64(), nullable=False),
+        pa.field("similarity", pa.float64()),
         pa.field("cluster_size", pa.int64(), nullable=False),
     ]
 )
 """The removed rows: ``kind`` is exact or near, ``rep`` the document that stays for it, ``estimate`` their Jaccard
-similarity by the signatures, ``cluster_size`` the documents that one stands for, itself included."""
+similarity by the signatures, ``similarity`` what was counted where ``verify`` asks for it (Jaccard or containment; of an
+exact copy, that of the text it is a copy of; else null), ``cluster_size`` the documents that one stands for, itself included, up to the epoch in
+which the row was decided. ``rep_level`` is 0 where that document is of this run, else the number, from 1, of the entry
+of ``against`` whose run has it at ``rep_shard`` and ``rep_row``."""
 
 CLUSTERS_SCHEMA = pa.schema(
     [pa.field("row", pa.int64(), nullable=False), pa.field("cluster_size", pa.int64(), nullable=False)]
@@ -43,12 +48,14 @@ def removed_table(removed: Arrays, sketch: Columns) -> pa.Table:
     """Removed rows in ``REMOVED_SCHEMA``."""
     columns = {
         "row": removed["row"],
-        "id": _id_array(sketch["id"][removed["row"]]),
+        "id": id_array(sketch["id"][removed["row"]]),
         "kind": np.where(removed["exact"], "exact", "near").astype(object),
-        "rep_id": _id_array(removed["rep_id"]),
-        "rep_shard": (removed["rep"] >> np.uint64(ROW_BITS)).astype(np.int64),
-        "rep_row": (removed["rep"] & ROW_MASK).astype(np.int64),
+        "rep_id": id_array(removed["rep_id"]),
+        "rep_level": levels_of(removed["rep"]),
+        "rep_shard": shards_of(removed["rep"]),
+        "rep_row": rows_of(removed["rep"]),
         "estimate": removed["estimate"],
+        "similarity": pa.array(removed["similarity"], from_pandas=True),
         "cluster_size": removed["size"].astype(np.int64),
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in REMOVED_SCHEMA], schema=REMOVED_SCHEMA)
@@ -68,7 +75,8 @@ def account(sketch: Columns, keep: npt.NDArray[np.bool_], removed: Arrays) -> Le
     return ledger
 
 
-def _id_array(ids: npt.NDArray[np.uint64]) -> pa.Array:
+def id_array(ids: npt.NDArray[np.uint64]) -> pa.Array:
+    """Ids uint64 (N, 2), as a sketch has them, as the 16 bytes that they are in tables."""
     raw = np.ascontiguousarray(ids, ">u8").tobytes()
     return pa.Array.from_buffers(ID_TYPE, len(ids), [None, pa.py_buffer(raw)])
 

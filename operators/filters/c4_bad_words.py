@@ -19,8 +19,9 @@ from operators.kernels import keywords, keywords_fold
 from operators.kernels.buffers import text_buffers
 from operators.kernels.keywords_edges import EdgeRule
 from operators.kernels.keywords_lexicon import Search
-from operators.word_lists import ALLOWED, read_list, search_for, shipped_list, shipped_names
+from operators.word_lists import ALLOWED, parse_list, search_for, shipped_list, shipped_names
 from pipeline.errors import RunFailedError, UserError
+from pipeline.language_labels import short_label
 from pipeline.operator import Bound, Filter
 from pipeline.rejects import language_column, languages
 
@@ -116,7 +117,10 @@ class C4BadWords(Filter):
             labels = languages(docs)
         encoded = pc.dictionary_encode(labels)
         known = _listed(self.flavour)
-        names = [name if (name := label.partition("-")[0]) in known else "" for label in encoded.dictionary.to_pylist()]
+        names = [
+            name if (name := short_label(label).partition("-")[0]) in known else ""
+            for label in encoded.dictionary.to_pylist()
+        ]
         return np.array([*names, ""], object)[encoded.indices.to_numpy(zero_copy_only=False)]
 
     def _spared(self, docs: pa.Table, hits: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -147,11 +151,11 @@ def _entries(flavour: Flavour, language: str) -> tuple[str, ...]:
 @cache
 def _later_entries() -> tuple[str, ...]:
     path = Path(__file__).parent.parent / "data" / "c4_bad_words" / "en-later-entries.txt"
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != LATER_SHA256:
+    content = path.read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != LATER_SHA256:
         msg = f"the word list {path} has sha256 {found}, expected {LATER_SHA256}; install the package again"
         raise RunFailedError(msg)
-    return read_list(path)
+    return parse_list(content, str(path))
 
 
 @cache

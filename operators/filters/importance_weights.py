@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterable
 from functools import cache
@@ -16,6 +17,7 @@ from operators.kernels.buffers import text_buffers
 from operators.kernels.rpv2_importance import feature_counts, log_ratios
 from operators.kernels.segmentation import Segments
 from pipeline.errors import UserError
+from pipeline.named_files import FileState, content
 
 BUCKETS = 10_000
 """As many as DSIR and RedPajama-V2 take."""
@@ -77,17 +79,17 @@ def write_importance(path: str | Path, target: FeatureCounts, source: FeatureCou
 
 
 @cache
-def read_importance(path: str, state: str) -> Importance:
-    """What ``write_importance`` wrote; kept for the life of the process as long as ``state`` stays.
+def read_importance(file: FileState) -> Importance:
+    """What ``write_importance`` wrote; kept for the life of the process as long as the file stays as it is.
 
     Raises:
-        UserError: no such file, or another kind of file.
+        UserError: no such file, another kind of file, or one that has changed since the run was planned.
     """
-    del state  # part of the key only
+    path = file.path
     try:
-        with np.load(path) as stored:
+        with np.load(io.BytesIO(content(file))) as stored:
             kind, target, source, target_words, source_words = (stored[name] for name in _FIELDS)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         msg = f"cannot read the importance weights {path}: {error}; make them with operators.filters.importance_weights"
         raise UserError(msg) from error
     if str(kind) != _HASH:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
@@ -17,7 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from operators.kernels import keywords, keywords_fold
 from operators.kernels.buffers import text_buffers
 from operators.kernels.keywords_lexicon import Search
-from operators.word_lists import MAX_ENTRY_CHARS, file_state, read_list, search_for
+from operators.word_lists import MAX_ENTRY_CHARS, read_list, search_for
+from pipeline.named_files import FileState, file_state
 from pipeline.operator import Bound, Filter
 from pipeline.value import Artifact, Strings
 
@@ -132,8 +132,7 @@ class Keywords(Filter):
 
     def _loaded(self) -> _Loaded:
         sources = tuple(file_state(one) if isinstance(one, Artifact) else one for _, one in self.lists)
-        files = tuple(isinstance(one, Artifact) for _, one in self.lists)
-        return _load(sources, files, self.fold_case, self.fold_width)
+        return _load(sources, self.fold_case, self.fold_width)
 
 
 class _Loaded(NamedTuple):
@@ -143,11 +142,11 @@ class _Loaded(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _load(sources: tuple[tuple[str, ...], ...], files: tuple[bool, ...], fold_case: bool, fold_width: bool) -> _Loaded:
+def _load(sources: tuple[FileState | tuple[str, ...], ...], fold_case: bool, fold_width: bool) -> _Loaded:
     """Kept until one of the files changes."""
     lists = [
-        read_list(Path(source[0])) if file else tuple(entry.strip() for entry in source)
-        for source, file in zip(sources, files, strict=True)
+        read_list(source) if isinstance(source, FileState) else tuple(entry.strip() for entry in source)
+        for source in sources
     ]
     fold = keywords_fold.fold_table("fold" if fold_case else "exact", width=fold_width, blanks=True)
     entries = pa.array([entry for entries in lists for entry in entries], pa.string())

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.classify.fasttext_model import load, top_label
+from operators.classify.fasttext_model import load_artifact, top_label
 from operators.filters.importance_weights import read_importance
 from operators.filters.redpajama_lists import domain_ids, read_domains
 from operators.filters.redpajama_measures import Columns, Floats, numbers
 from operators.kernels.rpv2_importance import importance, length_terms
 from operators.kernels.segmentation import Segments
-from pipeline.errors import UserError
+from pipeline.named_files import file_state
 from pipeline.value import Artifact
 
 _BREAKS = r"\r\n|[\n\r\x0b\x0c\x1c-\x1e\x{85}\x{2028}\x{2029}]"
@@ -27,7 +26,7 @@ def domains(docs: pa.Table, listed_hosts: Artifact | None) -> Columns:
     """The categories of each URL's host."""
     if listed_hosts is None:
         return {}
-    hosts = read_domains(*_place(listed_hosts))
+    hosts = read_domains(file_state(listed_hosts))
     urls = docs["url"].combine_chunks() if "url" in docs.column_names else pa.nulls(docs.num_rows, pa.string())
     return {"rps_doc_ut1_blacklist": domain_ids(urls, hosts)}
 
@@ -43,7 +42,7 @@ def model_scores(docs: pa.Table, models: Mapping[str, Artifact | None]) -> Colum
     lines = flat.to_pylist()
     for name, model in models.items():
         if model is not None:
-            found, scores = top_label(load(*_place(model)), lines)
+            found, scores = top_label(load_artifact(model), lines)
             crawl = np.array([label == "cc" for label in found], np.bool_)
             scores = np.where(lengths > 0, np.where(crawl, 1.0 - scores, scores), np.nan)
             columns[f"rps_doc_ml_{name}_score"] = numbers(scores)
@@ -55,23 +54,9 @@ def importances(found: Segments, raw: Mapping[str, Floats], targets: Mapping[str
     columns: Columns = {}
     for name, target in targets.items():
         if target is not None:
-            weights = read_importance(*_place(target))
+            weights = read_importance(file_state(target))
             scores = np.where(raw["num_chars"] > 0, importance(found, weights.ratios), np.nan)
             terms = length_terms(raw["num_chars"], weights.target_words, weights.source_words)
             columns[f"rps_doc_{name}_importance"] = numbers(scores)
             columns[f"rps_doc_{name}_importance_length_correction"] = numbers(scores + terms)
     return columns
-
-
-def _place(artifact: Artifact) -> tuple[str, str]:
-    """Path, and what tells whether it still holds the same: its sha256 where known, else size and time of change."""
-    if artifact.file is None:
-        msg = f"the file of step {artifact.step!r} is not made yet; outside a workflow name a {{file: path}}"
-        raise UserError(msg)
-    if artifact.sha256 is not None:
-        return artifact.file, artifact.sha256
-    try:
-        stat = Path(artifact.file).stat()
-    except OSError:  # reading it says what is wrong
-        return artifact.file, ""
-    return artifact.file, f"{stat.st_size} {stat.st_mtime_ns}"

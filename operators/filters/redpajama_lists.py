@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from pipeline.errors import RunFailedError, UserError
+from pipeline.named_files import FileState, content
 
 LISTS_SHA256 = "8908e46b2590ab6a49753028582b03f5955d4ac274ecaee4e01c4fff5c3a34dc"
 """Of the shipped lists used here; it stands in the source, so that another list is another fingerprint."""
@@ -67,19 +68,20 @@ class Domains(NamedTuple):
 
 
 @cache
-def read_domains(path: str, state: str) -> Domains:
+def read_domains(file: FileState) -> Domains:
     """Hosts of a file with lines ``host<TAB or blank>category``, each with the number of its set of categories.
 
     Lines that begin with # and blank ones are passed over. The sets of categories are numbered from 0 as RedPajama-V2
     does: those of one category first, then those of two and so on, each in the order of the sorted names. The result
-    is kept for the life of the process as long as ``state`` stays.
+    is kept for the life of the process as long as the file stays as it is.
 
     Raises:
-        UserError: no such file, a line of another form, more than 62 categories.
+        UserError: no such file, a line of another form, more than 62 categories, changed since the run was planned.
     """
-    del state  # part of the key only
+    path = file.path
     try:
-        text: Any = pa.array(Path(path).read_text(encoding="utf-8").split("\n"), pa.large_string())
+        lines = content(file).decode().replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        text: Any = pa.array(lines, pa.large_string())
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read the list of domains {path}: {error}; it must be UTF-8, host and category on a line"
         raise UserError(msg) from error

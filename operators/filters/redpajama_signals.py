@@ -14,6 +14,7 @@ from operators.kernels.normalised import normalised
 from operators.kernels.rpv2_lines import measured_lines
 from operators.kernels.rpv2_words import RAW_MEASURES, WORD_MEASURES, raw_measures, word_measures
 from operators.kernels.segmentation import Segments, segments
+from pipeline.language_labels import short_labels
 from pipeline.operator import Filter
 from pipeline.rejects import languages
 from pipeline.value import Artifact, Value
@@ -101,7 +102,7 @@ class RedpajamaSignals(Filter):
         flat, valid = Segments(normalised(found.texts)), found.texts.valid
         raw = dict(zip(RAW_MEASURES, raw_measures(found), strict=True))
         words = dict(zip(WORD_MEASURES, word_measures(flat), strict=True))
-        codes = pa.repeat(self.language, docs.num_rows) if self.language else languages(docs)
+        codes = pa.repeat(self.language, docs.num_rows) if self.language else short_labels(languages(docs))
         with np.errstate(divide="ignore", invalid="ignore"):  # nothing divided by nothing is undefined
             return (
                 measures.ccnet(docs, raw)

@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 from operators.kernels.blocks import BLOCK, bits_below, count_bits, get, one_of
 from operators.kernels.buffers import ByteArray, FlagArray
 from operators.kernels.compiled import lean_kernel
+from operators.kernels.secret import fold, secret
 from operators.kernels.unicode_table import SPACE
 from operators.kernels.wrapping import plus, times
 
@@ -151,33 +152,32 @@ def trim(data: ByteArray, flags: FlagArray, first: int, last: int) -> tuple[int,
 
 @lean_kernel
 def hash_bytes(data: ByteArray, first: int, last: int) -> int:
-    """64-bit hash of ``data[first:last]`` as int64."""
-    prime = -7046029254386353131
-    result = times(last - first, prime)
-    position = first
+    """64-bit hash of ``data[first:last]`` as int64, another in every process."""
+    one, other = secret(0), secret(1)
+    result, position = fold((last - first) ^ one, other), first
     while position + 8 <= last:
-        word = times(load_word(data, position), prime)
-        result = times(result ^ word ^ (word >> 29), prime)
+        result = fold(result ^ one, load_word(data, position) ^ other)
         position += 8
     if position < last:
-        word = times(load_part(data, position, last - position), prime)
-        result = times(result ^ word ^ (word >> 29), prime)
-    return result ^ (result >> 32)
+        result = fold(result ^ one, load_part(data, position, last - position) ^ other)
+    return result
 
 
 @lean_kernel
 def hash_short(data: ByteArray, first: int, size: int) -> Any:
     """``hash_word`` of up to 16 bytes, without a branch; 8 bytes must be there from ``first`` on."""
     head, tail = load_word(data, first), load_word(data, max(first + size - 8, 0))
-    mixed = times(head, -7046029254386353131) ^ plus(tail, size)
-    mixed = times(mixed ^ (mixed >> 29), -4658895280553007687)
+    mixed = fold(head ^ secret(0), plus(tail, size) ^ secret(1))
     short = head & ((np.int64(1) << (8 * size & 63)) - 1) | size << 56
-    return short if size < 8 else (mixed ^ (mixed >> 32)) | np.int64(-0x8000000000000000)
+    return short if size < 8 else mixed | np.int64(-0x8000000000000000)
 
 
 @lean_kernel
 def hash_word(data: ByteArray, first: int, last: int) -> Any:
-    """int64: up to 7 bytes themselves (>= 0, and equal only for equal words), a hash (< 0) of longer words."""
+    """int64: up to 7 bytes themselves (>= 0, and equal only for equal words), a hash (< 0) of longer words.
+
+    The hash is another in every process (see ``secret``).
+    """
     size = last - first
     if first + 8 > data.shape[0]:
         return load_part(data, first, size) | size << 56
@@ -201,9 +201,8 @@ def same_bytes(data: ByteArray, one: int, other: int, size: int) -> bool:
 
 @lean_kernel
 def slot_of(value: Any, mask: int) -> Any:
-    """Home slot of a 64-bit value in a table of ``mask + 1`` (a power of two) slots."""
-    mixed = times(value, -4658895280553007687)
-    return (mixed ^ (mixed >> 32)) & mask
+    """Home slot of a 64-bit value in a table of ``mask + 1`` (a power of two) slots, another in every process."""
+    return fold(value ^ secret(0), secret(1) | 1) & mask
 
 
 @lean_kernel

@@ -10,6 +10,7 @@ from operators.kernels.buffers import ByteArray, FlagArray, FloatArray, Int32Arr
 from operators.kernels.bytewise import code_point, code_point_before, slot_of, table_mask
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.han_script import SIMPLIFIED, TABLE_CODES, TRADITIONAL, han_scripts
+from operators.kernels.secret import secret
 from operators.kernels.segmentation import Segments
 from operators.kernels.spans import Spans
 from operators.kernels.unicode_table import CODE_POINTS, DECIMAL, HAN, PUNCTUATION, SENTENCE_END, SPACE, unicode_flags
@@ -105,7 +106,7 @@ def _covered(
     grams = num_codes - size + 1
     if grams < 1:
         return 0
-    base, highest, rolling = 0x5851F42D4C957F2D, np.int64(1), np.int64(0)
+    base, highest, rolling = secret(1) | 1, np.int64(1), np.int64(0)
     for k in range(size):
         rolling = plus(times(rolling, base), codes[k])
         highest = times(highest, base)

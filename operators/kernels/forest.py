@@ -52,6 +52,30 @@ def forest(left: KeyArray, right: KeyArray) -> tuple[KeyArray, KeyArray]:
     return nodes[root[others]], nodes[others]
 
 
+def joined(root: IndexArray, left: IndexArray, right: IndexArray) -> None:
+    """Take edges between numbered nodes into a forest: ``root`` (N,) holds, and is left with, each node's root."""
+    _unite(root, left, right)
+
+
+_STEP_1, _STEP_2 = 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53  # of murmur3's 64-bit finisher
+_BACK_1, _BACK_2 = pow(_STEP_1, -1, 1 << 64), pow(_STEP_2, -1, 1 << 64)
+_S33 = np.uint64(33)
+
+
+def mixed(numbers: KeyArray) -> KeyArray:
+    """Numbers in an order as good as random: a bijection of 64-bit numbers (murmur3's finisher)."""
+    numbers = (numbers ^ (numbers >> _S33)) * np.uint64(_STEP_1)
+    numbers = (numbers ^ (numbers >> _S33)) * np.uint64(_STEP_2)
+    return numbers ^ (numbers >> _S33)
+
+
+def unmixed(numbers: KeyArray) -> KeyArray:
+    """The inverse of ``mixed``; a shift by 33 undoes itself."""
+    numbers = (numbers ^ (numbers >> _S33)) * np.uint64(_BACK_2)
+    numbers = (numbers ^ (numbers >> _S33)) * np.uint64(_BACK_1)
+    return numbers ^ (numbers >> _S33)
+
+
 def warm() -> None:
     """Compile the kernels of this module."""
     components(np.zeros(1, np.uint64), np.ones(1, np.uint64))

@@ -8,6 +8,7 @@ from operators.kernels.blocks import bits_below, get, put
 from operators.kernels.buffers import ByteArray, FloatArray
 from operators.kernels.bytewise import load_word, same_bytes, slot_of, store_word, table_mask
 from operators.kernels.compiled import lean_kernel
+from operators.kernels.secret import fold, secret
 from operators.kernels.word_ngrams import Grams, clear
 from operators.kernels.words import Words
 from operators.kernels.wrapping import plus, times
@@ -70,7 +71,7 @@ def _list_shared(num_words: int, packed: ByteArray, at: Any, seen: ByteArray, gr
     clear(seen, mask + 1)
     for place in range(num_words - 4):
         begin = get(at, place)
-        digest = times(load_word(packed, begin), -4658895280553007687) ^ load_word(packed, begin + 8)
+        digest = fold(load_word(packed, begin) ^ secret(0), load_word(packed, begin + 8) ^ secret(1))
         put(grams.key, place, digest)
         _note(digest, mask, seen)
     found = 0
@@ -100,7 +101,7 @@ def _extend_shared(listed: int, packed: ByteArray, at: Any, seen: ByteArray, gra
             digest = times(get(grams.key, place), -7046029254386353131)
             digest ^= digest >> 32
             if size > _FIRST_PREFIX:
-                digest ^= times(load_word(packed, get(at, place) + size - 8), -4658895280553007687)
+                digest = fold(digest ^ secret(0), load_word(packed, get(at, place) + size - 8) ^ secret(1))
             put(grams.key, place, digest)
             _note(digest, mask, seen)
         found = 0
@@ -132,10 +133,10 @@ def _digest(packed: ByteArray, begin: int, length: int) -> int:
     first = load_word(packed, begin) & bits_below(8 * length)
     second = load_word(packed, begin + 8) & bits_below(max(8 * length - 64, 0))
     end = max(begin + length - 16, 0)
-    digest = times(first, -4658895280553007687) ^ plus(second, length)
-    digest = times(digest ^ (digest >> 32), -7046029254386353131)
-    tail = times(load_word(packed, end), -4658895280553007687) ^ load_word(packed, end + 8)
-    return digest ^ tail & -int(length >= 16)
+    one, other = secret(0), secret(1)
+    digest = fold(first ^ one, plus(second, length) ^ other)
+    tail = fold(load_word(packed, end) ^ other, load_word(packed, end + 8) ^ one)
+    return fold(digest ^ one, tail & -int(length >= 16) ^ other)
 
 
 @lean_kernel

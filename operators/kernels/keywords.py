@@ -11,7 +11,17 @@ from operators.kernels.buffers import ByteArray, Int32Array, IntArray, TextBuffe
 from operators.kernels.bytewise import code_point, code_point_before
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.keywords_edges import ALONE, EDGE, MARK, WORD, kind_of
-from operators.kernels.keywords_lexicon import Search, after, below, compile_search, digest, head_of, run_end, slot_of
+from operators.kernels.keywords_lexicon import (
+    LAST_BIT,
+    Search,
+    after,
+    below,
+    compile_search,
+    digest,
+    head_of,
+    run_end,
+    slot_of,
+)
 
 
 class Found(NamedTuple):
@@ -51,10 +61,24 @@ def _note(search: Search, scratch: _Scratch, entry: Any, start: int, end: int) -
 
 
 @lean_kernel
+def _open_lists(scratch: _Scratch, start: int) -> int:
+    """The lists whose last hit has ended at ``start``, as bits (see ``Lexicon.lists``)."""
+    lists = 0
+    for listed in range(scratch.taken.shape[0]):
+        lists |= int(start >= scratch.taken[listed]) << min(listed, LAST_BIT)
+    return lists
+
+
+@lean_kernel
 def _walk(data: ByteArray, search: Search, scratch: _Scratch, start: int, position: int, last: int) -> bool:
-    """Note the longest entry of each list at ``start``, whose head may be ``data[start:position]``; whether there is one."""
+    """Note the longest entry of each list at ``start``, whose head may be ``data[start:position]``; whether there is one.
+
+    A walk ends where only lists have entries further down that are within a hit: else hundreds of entries that begin
+    like each other would be walked to their ends at every place.
+    """
     found, node = False, head_of(search.lexicon, data, start, position)
-    while node >= 0:
+    lists = _open_lists(scratch, start) if node >= 0 else 0
+    while node >= 0 and search.lexicon.lists[node] & lists != 0:
         entry = np.int64(search.lexicon.entry[node])
         if entry >= 0:
             inner = kind_of(search.flags, search.edges, code_point_before(data, position)[0])

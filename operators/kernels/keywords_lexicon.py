@@ -27,6 +27,9 @@ _FROM_0, _BEYOND_9 = _eight_times(0x80 - ord("0")), _eight_times(0x7F - ord("9")
 """Added to a byte below 128, these set its high bit from that character on, or beyond it."""
 
 
+LAST_BIT = 62
+
+
 class Lexicon(NamedTuple):
     """R entries of L lists. The head of an entry is its first word, or its first character where that is of no word.
 
@@ -51,6 +54,9 @@ class Lexicon(NamedTuple):
     """int32 (slots,): the node that the byte leads to."""
     leads: ByteArray
     """uint8 (nodes,): 1 where a byte leads on."""
+    lists: IntArray
+    """int64 (nodes,): the lists of the entries that end at the node or below it, a bit each; those from ``LAST_BIT`` on
+    share the last."""
     entry: Int32Array
     """int32 (nodes,): an entry that ends at the node, -1 for none."""
     following: Int32Array
@@ -208,7 +214,8 @@ def _add_tails(entries: TextBuffers, search: Search, ends: IntArray, nodes: Int3
         position, last = ends[entry], entries.offsets[entry + 1]
         if entries.offsets[entry] == last:
             continue
-        node = np.int64(nodes[entry])
+        node, bit = np.int64(nodes[entry]), 1 << min(np.int64(lexicon.listed[entry]), LAST_BIT)
+        lexicon.lists[node] |= bit
         while position < last:
             child, slot = below(lexicon, node, entries.data[position])
             if child < 0:
@@ -218,6 +225,7 @@ def _add_tails(entries: TextBuffers, search: Search, ends: IntArray, nodes: Int3
                 lexicon.below[slot] = child
                 lexicon.leads[node] = 1
             node = child
+            lexicon.lists[node] |= bit
             position = after(entries.data, position, last, search.blanks)
         other = np.int64(lexicon.entry[node])
         while other >= 0 and lexicon.listed[other] != lexicon.listed[entry]:
@@ -231,7 +239,7 @@ def compile_search(entries: TextBuffers, listed: Int32Array, rule: EdgeRule, *, 
     """How R entries are found. listed: int32 (R,), the list that each belongs to, numbered from 0.
 
     An empty entry is never found. Time grows with texts times the longest entry at worst, where one begins like itself
-    over and over; as a rule a text is read once, and an entry's bytes only where its first word stands.
+    over and over and is not found; as a rule a text is read once, and an entry's bytes only where its first word stands.
     """
     num_entries, size = listed.size, int(entries.offsets[-1] - entries.offsets[0])
     head_slots, slots = 4 * (table_mask(num_entries) + 1), table_mask(size) + 1
@@ -245,6 +253,7 @@ def compile_search(entries: TextBuffers, listed: Int32Array, rule: EdgeRule, *, 
         keys=np.zeros(slots, np.int64),
         below=np.empty(slots, np.int32),
         leads=np.zeros(num_entries + size, np.uint8),
+        lists=np.zeros(num_entries + size, np.int64),
         entry=np.full(num_entries + size, -1, np.int32),
         following=np.full(num_entries, -1, np.int32),
         listed=listed,

@@ -26,7 +26,7 @@ _S32, _S33 = np.uint64(32), np.uint64(33)
 
 
 @kernel
-def _finish(value: np.uint64) -> np.uint64:
+def finish(value: np.uint64) -> np.uint64:
     """Murmur3's 64-bit finisher: every bit of the result hangs on every bit of the value."""
     value = (value ^ (value >> _S33)) * _MIX_1
     value = (value ^ (value >> _S33)) * _MIX_2
@@ -34,7 +34,7 @@ def _finish(value: np.uint64) -> np.uint64:
 
 
 @kernel
-def _decode(data: ByteArray, position: int, end: int) -> tuple[np.int64 | int, int]:
+def decode(data: ByteArray, position: int, end: int) -> tuple[np.int64 | int, int]:
     """The code point of a multi-byte sequence and its length; (-1, 1) where the bytes are not one."""
     first = np.int64(data[position])
     if first < 0xC0:
@@ -49,11 +49,11 @@ def _decode(data: ByteArray, position: int, end: int) -> tuple[np.int64 | int, i
 
 
 @kernel
-def _letters(data: ByteArray, start: int, end: int, fold: FoldTable, word: np.uint64) -> tuple[int, np.uint64]:
+def attached(data: ByteArray, start: int, end: int, fold: FoldTable, word: np.uint64) -> tuple[int, np.uint64]:
     """Mix what belongs to an open word from ``start`` on: marks, and what is skipped; returns (position, word)."""
     position = start
     while position < end and data[position] >= 0x80:
-        code, size = _decode(data, position, end)
+        code, size = decode(data, position, end)
         entry = fold[code] if code >= 0 else np.uint32(0)
         kind = entry >> _SHIFT
         if kind not in (SKIP, MARK):
@@ -86,7 +86,7 @@ def _words(data: ByteArray, start: int, end: int, fold: FoldTable, out: KeyArray
             inside = letter
             position += 1
             continue
-        code, size = _decode(data, position, end)
+        code, size = decode(data, position, end)
         position += size
         entry = fold[code] if code >= 0 else np.uint32(0)
         kind = entry >> _SHIFT
@@ -100,7 +100,7 @@ def _words(data: ByteArray, start: int, end: int, fold: FoldTable, out: KeyArray
             word = np.uint64(0)
             inside = np.uint64(0)
             if kind == ALONE:
-                position, out[words] = _letters(data, position, end, fold, value * _LETTER_STEP)
+                position, out[words] = attached(data, position, end, fold, value * _LETTER_STEP)
                 words += np.uint64(1)
     out[words] = word
     return np.int64(words + inside)
@@ -124,14 +124,14 @@ def _shingles_kernel(
         num_words = _words(data, offsets[doc], offsets[doc + 1], fold, words)
         rolled = np.uint64(0)
         for at in range(num_words):
-            words[at] = _finish(words[at])
+            words[at] = finish(words[at])
         for at in range(min(ngram - 1, num_words)):
             rolled = rolled * _WORD_STEP + words[at]
         oldest = np.uint64(0)
         for at in range(ngram - 1, num_words):
             rolled = rolled * _WORD_STEP + words[at] - oldest * oldest_step
             oldest = words[at - ngram + 1]
-            out[written] = np.uint32(_finish(rolled) >> _S32)
+            out[written] = np.uint32(finish(rolled) >> _S32)
             written += 1
         starts[doc + 1] = written
 

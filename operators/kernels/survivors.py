@@ -20,14 +20,15 @@ documents 8 and 64 gave the same removals."""
 
 
 @kernel
-def _equal_slots(slot_bytes: ByteArray, left: int, right: np.int64) -> int:
+def equal_slots(slot_bytes: ByteArray, left: int, right: np.int64) -> int:
+    """How many slot bytes two documents have in common."""
     equal = 0
     for k in range(slot_bytes.shape[1]):
         equal += slot_bytes[left, k] == slot_bytes[right, k]
     return equal
 
 
-class _Buckets(NamedTuple):
+class Buckets(NamedTuple):
     """An open-addressing table of buckets, each a chain of entries; -1 ends a chain and marks a free place."""
 
     table: IndexArray
@@ -37,7 +38,7 @@ class _Buckets(NamedTuple):
 
 
 @kernel
-def _place(table: IndexArray, entry_key: KeyArray, key: np.uint64) -> np.uint64:
+def place_of(table: IndexArray, entry_key: KeyArray, key: np.uint64) -> np.uint64:
     """Where a key stands in the table, or would stand; keys are hashes already."""
     mask = np.uint64(len(table) - 1)
     place = key & mask
@@ -48,20 +49,26 @@ def _place(table: IndexArray, entry_key: KeyArray, key: np.uint64) -> np.uint64:
 
 @kernel
 def _greedy_kernel(
-    slot_bytes: ByteArray, keys: KeyArray, needed: int, most: int, buckets: _Buckets, out: npt.NDArray[np.int64]
+    slot_bytes: ByteArray,
+    keys: KeyArray,
+    num_kept: int,
+    needed: int,
+    most: int,
+    buckets: Buckets,
+    out: npt.NDArray[np.int64],
 ) -> None:
     num_docs, num_bands = keys.shape
     compared_with = np.full(num_docs, -1, np.int64)
     entries = 0
     for doc in range(num_docs):
         best, best_equal = -1, needed - 1
-        for band in range(num_bands):
-            entry = buckets.table[_place(buckets.table, buckets.key, keys[doc, band])]
+        for band in range(num_bands if doc >= num_kept else 0):
+            entry = buckets.table[place_of(buckets.table, buckets.key, keys[doc, band])]
             while entry >= 0:
                 other = np.int64(buckets.doc[entry])
                 if compared_with[other] != doc:
                     compared_with[other] = doc
-                    found = _equal_slots(slot_bytes, doc, other)
+                    found = equal_slots(slot_bytes, doc, other)
                     if found > best_equal or (found == best_equal and 0 <= other < best):
                         best, best_equal = other, found
                 entry = buckets.following[entry]
@@ -71,7 +78,7 @@ def _greedy_kernel(
             continue
         for band in range(num_bands):
             key = keys[doc, band]
-            place = _place(buckets.table, buckets.key, key)
+            place = place_of(buckets.table, buckets.key, key)
             last, members = np.int64(-1), 0
             entry = buckets.table[place]
             while entry >= 0:
@@ -95,11 +102,13 @@ def survivors(
     bands: int,
     rows: int,
     needed: int,
+    num_kept: int = 0,
     most: int = MOST_REPRESENTATIVES,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Go through documents in content order and decide each by those before it.
 
-    slot_bytes: uint8 (N, bands * rows), in content order. needed: equal slots that make two documents duplicates.
+    slot_bytes: uint8 (N, P), P >= bands * rows, in content order. needed: equal slots that make two documents
+    duplicates. num_kept: the first so many stay whatever they are like; they were decided before.
     A document is compared with the documents that stay and share a bucket with it, the first ``most`` of each
     bucket. If one has ``needed`` equal slots, it goes, with the most similar of them (the earliest among equals) as
     its representative; else it stays. Unlike connected components this never removes a document for one that is
@@ -110,14 +119,14 @@ def survivors(
     num_docs = len(slot_bytes)
     num_keys = num_docs * bands
     index = np.int32 if num_keys < 2**30 else np.int64
-    buckets = _Buckets(
+    buckets = Buckets(
         table=np.full(1 << max(4, (2 * num_keys - 1).bit_length()), -1, index),
         key=np.empty(num_keys, np.uint64),
         doc=np.empty(num_keys, index),
         following=np.empty(num_keys, index),
     )
     out = np.empty((num_docs, 2), np.int64)
-    _greedy_kernel(slot_bytes, band_keys(slot_bytes, bands, rows), needed, most, buckets, out)
+    _greedy_kernel(slot_bytes, band_keys(slot_bytes, bands, rows), num_kept, needed, most, buckets, out)
     return out[:, 0], out[:, 1]
 
 

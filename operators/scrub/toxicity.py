@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -15,7 +14,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from operators.kernels.buffers import text_buffers
 from operators.kernels.keywords import find, warm
 from operators.kernels.keywords_lexicon import Search
-from operators.word_lists import ALLOWED, file_state, read_list, search_for, shipped_list, shipped_names
+from operators.word_lists import ALLOWED, read_list, search_for, shipped_list, shipped_names
+from pipeline.named_files import FileState, file_state
 from pipeline.operator import Bound, Filter
 from pipeline.value import Artifact, Strings
 
@@ -84,12 +84,12 @@ class Toxicity(Filter):
 
 
 @lru_cache(maxsize=8)
-def _search_for(lists: tuple[str, ...], files: tuple[tuple[str, str], ...]) -> Search:
+def _search_for(lists: tuple[str, ...], files: tuple[FileState, ...]) -> Search:
     """Kept until one of the files changes."""
     entries: set[str] = set()
     for name in lists:
         entries |= set(shipped_list(name)) - ALLOWED.get(name.partition("-")[0], frozenset())
-    for path, _ in files:
-        entries |= set(read_list(Path(path)))
+    for file in files:
+        entries |= set(read_list(file))
     lowered = pc.utf8_lower(pa.array(sorted(entries), pa.string())).to_pylist()
     return search_for([lowered], None, "words")

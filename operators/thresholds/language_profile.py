@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import AfterValidator, ValidationError
 
 from pipeline.errors import RunFailedError, UserError
+from pipeline.language_labels import places
+from pipeline.named_files import FileState, content, file_state
 from pipeline.operator import Bound, snake_case
 from pipeline.rejects import languages
 from pipeline.value import Artifact
@@ -77,7 +78,7 @@ def bounds_of(operator: _T, rules: Callable[[_T], Sequence[Rule]]) -> tuple[Boun
 
 
 @lru_cache(maxsize=256)
-def _bounds_of(operator: Profiled, rules: Callable[[Any], Sequence[Rule]], state: tuple[str, str]) -> tuple[Bound, ...]:
+def _bounds_of(operator: Profiled, rules: Callable[[Any], Sequence[Rule]], state: FileState) -> tuple[Bound, ...]:
     del state  # part of the key only
     theirs = {label: rules(_with(operator, label, own)) for label, own in parameters(operator).items()}
     found = []
@@ -110,9 +111,8 @@ def stop_words_of(operator: Profiled) -> tuple[tuple[str, ...], tuple[tuple[str,
 
 
 def row_of_label(docs: pa.Table, labels: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Where each document's language stands among the labels, -1 where it does not: int64 (rows,)."""
-    found = pc.index_in(languages(docs), pa.array(labels, pa.string()))
-    return pc.fill_null(found, -1).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    """Where each document's language stands among the labels, -1 where it does not: int64 (rows,); see ``language_labels``."""
+    return places(languages(docs), labels)
 
 
 def parameters(operator: Profiled) -> dict[str, dict[str, Any]]:
@@ -147,59 +147,65 @@ def _place(profile: str | Artifact) -> str:
     return profile if isinstance(profile, str) else str(profile.file)
 
 
-def _state(profile: ByLanguage) -> tuple[str, str]:
-    """What tells whether a profile still says the same: its sha256 where known, else size and time of change."""
-    if not isinstance(profile, Artifact):
-        return str(profile), ""
-    if profile.sha256 is not None:
-        return str(profile.file), profile.sha256
-    try:
-        stat = Path(str(profile.file)).stat()
-    except OSError:  # reading it says what is wrong
-        return str(profile.file), ""
-    return str(profile.file), f"{stat.st_size} {stat.st_mtime_ns}"
+def _state(profile: ByLanguage) -> FileState:
+    """What tells whether a profile still says the same."""
+    return file_state(profile) if isinstance(profile, Artifact) else FileState(str(profile), None)
 
 
 def _profile(profile: str | Artifact) -> Profile:
-    return _shipped(profile) if isinstance(profile, str) else _read(*_state(profile))
+    return _shipped(profile) if isinstance(profile, str) else _read(file_state(profile))
 
 
 @cache
 def _shipped(name: str) -> Profile:
-    if (found := profile_sha256(name)) != PROFILES_SHA256[name]:
+    contents = _contents(name)
+    if (found := _sha256(contents)) != PROFILES_SHA256[name]:
         msg = f"profile {name} has sha256 {found}, expected {PROFILES_SHA256[name]}; install the package again"
         raise RunFailedError(msg)
     whole: dict[str, Mapping[str, Parameters]] = {}
-    for path in _files(name):
-        whole |= _read(str(path), "")
+    for path, found_in_it in contents.items():
+        whole |= _parsed(found_in_it, str(path))
     return whole
 
 
 def profile_sha256(name: str) -> str:
     """sha256 over names and bytes of the files of a shipped profile."""
+    return _sha256(_contents(name))
+
+
+def _contents(name: str) -> dict[Path, bytes]:
+    folder = Path(__file__).parent.parent / "data" / name
+    return {path: path.read_bytes() for path in sorted(folder.glob("*.json"))}
+
+
+def _sha256(contents: Mapping[Path, bytes]) -> str:
     whole = hashlib.sha256()
-    for path in _files(name):
-        content = path.read_bytes()
-        whole.update(f"{path.stem} {len(content)}\n".encode() + content)
+    for path, found in contents.items():
+        whole.update(f"{path.stem} {len(found)}\n".encode() + found)
     return whole.hexdigest()
 
 
-def _files(name: str) -> list[Path]:
-    return sorted((Path(__file__).parent.parent / "data" / name).glob("*.json"))
-
-
 @lru_cache(maxsize=256)
-def _read(path: str, state: str) -> Profile:
-    del state  # part of the key only
+def _read(file: FileState) -> Profile:
     try:
-        whole = orjson.loads(Path(path).read_bytes())
-        return {label: _language(label, entry) for label, entry in whole.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        msg = (
-            f"cannot read the language profile {path}: {error}; it must be JSON, "
-            '{"de": {"gopher_quality": {"min_word_chars": 3, "stop_words": ["der", "die"]}}}'
-        )
-        raise UserError(msg) from error
+        found = content(file)
+    except OSError as error:
+        raise _unreadable(file.path, error) from error
+    return _parsed(found, file.path)
+
+
+def _parsed(found: bytes, path: str) -> Profile:
+    try:
+        return {label: _language(label, entry) for label, entry in orjson.loads(found).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> UserError:
+    return UserError(
+        f"cannot read the language profile {path}: {error}; it must be JSON, "
+        '{"de": {"gopher_quality": {"min_word_chars": 3, "stop_words": ["der", "die"]}}}'
+    )
 
 
 def _language(label: str, entry: Mapping[str, Any]) -> dict[str, Parameters]:

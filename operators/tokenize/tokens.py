@@ -15,7 +15,7 @@ from pipeline.documents import as_documents
 from pipeline.errors import UserError
 from pipeline.ledger import Count, Flow, Ledger
 from pipeline.parquet_shard import ParquetShard
-from pipeline.rejects import Verdict, dropped_rows, languages, sources
+from pipeline.rejects import Verdicts, dropped_rows, languages, sources
 from pipeline.value import Artifact
 from pipeline.work import Node, Output, Result, Sink, StreamWork, Task
 
@@ -118,7 +118,8 @@ class TokenizeSink(Sink):
                 flow.out.setdefault(row["language"], Count()).merge(count)
 
     def _drop(self, docs: pa.Table, sizes: npt.NDArray[np.int64]) -> None:
-        verdicts = [Verdict(_NAME, "no_tokens" if size else "empty", "0", "1") for size in sizes]
+        verdicts = Verdicts.alike(len(sizes), _NAME, "no_tokens", "0", "1")
+        verdicts.reason[sizes == 0] = "empty"
         self._dropped.add(dropped_rows(docs, verdicts, sizes, "sample", ()))
-        for verdict, size in zip(verdicts, sizes.tolist(), strict=True):
-            self._ledger.dropped.setdefault(f"{_NAME}:{verdict.reason}", Count()).add(1, size)
+        for reason, size in zip(verdicts.reason.tolist(), sizes.tolist(), strict=True):
+            self._ledger.dropped.setdefault(f"{_NAME}:{reason}", Count()).add(1, size)

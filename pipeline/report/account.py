@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.dataset import Dataset, Run
 from pipeline.ledger import Ledger
 from pipeline.operator import snake_case
+from pipeline.work import owner
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _accounts(run: Run) -> Iterator[StepAccount]:
         if run.nodes[name]["dataset"] is None:
             continue
         dataset = run[name]
-        recipe: Mapping[str, Any] = run.facts["recipe"][name]
+        recipe: Mapping[str, Any] = run.facts["recipe"][owner(name)]
         verb = next((key for key in recipe if key != "from"), "")
         yield StepAccount(
             name,

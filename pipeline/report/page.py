@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files as package_files
+from typing import Any
 
 from pipeline.dataset import Run
 from pipeline.ledger import Ledger
@@ -14,6 +16,7 @@ from pipeline.report.examples import examples, quarantine
 from pipeline.report.funnel import Amount, FunnelRow, Tokens, funnel
 from pipeline.report.markup import Markup, element, folded, markup, section, table
 from pipeline.report.measures import measures
+from pipeline.report.splits import splits
 from pipeline.report.timing import timing
 from pipeline.report.training import training, trainings
 from pipeline.report.units import count, share, size
@@ -38,6 +41,7 @@ def render(run: Run) -> str:
             _ledgers(account),
             _groups(account),
             duplicates(account),
+            splits(account),
             measures(account),
             examples(account),
             quarantine(account),
@@ -105,12 +109,12 @@ def _header(account: Account) -> Markup:
 
 
 def _ends(account: Account) -> tuple[Amount | None, Amount | None]:
-    """What was read, and what the last tokenized (else document) step holds."""
+    """What was read, and what the largest of the tokenized (else last document) steps holds: no held-out set."""
     read = [step.ledger.kept for step in account.steps if step.dataset.kind == "source"]
     ends = [step for step in account.steps if step.dataset.kind == "tokens"] or account.leaves()
     if not read or not ends:
         return None, None
-    kept = ends[-1].ledger.kept
+    kept = max((end.ledger.kept for end in reversed(ends)), key=lambda amount: amount.docs)
     first = Amount(sum(c.docs for c in read), sum(c.bytes for c in read), None)
     return first, Amount(kept.docs, kept.bytes, Tokens(kept.tokens, exact=True) if kept.tokens else None)
 
@@ -211,16 +215,19 @@ def _groups(account: Account) -> Markup:
     return section("Sources and languages", *parts)
 
 
+def _places(asked: Mapping[str, Any]) -> list[str]:
+    """What a read step names: paths, and those of each epoch."""
+    epochs = [f"{label}: {' '.join(paths)}" for label, *paths in asked.get("epochs", [])]
+    return [path for path in asked["patterns"][:-1] if path] + epochs
+
+
 def _reproduce(account: Account) -> Markup:
     run = account.run
     datasets = [
         (name, run.facts["datasets"][name] or "waits for a recorded step", run.facts["fingerprints"][name] or "")
         for name in run.steps
     ]
-    inputs = [
-        (name, frozen["patterns"][-1], ", ".join(p for p in frozen["patterns"][:-1] if p))
-        for name, frozen in run.facts["inputs"].items()
-    ]
+    inputs = [(name, asked["patterns"][-1], ", ".join(_places(asked))) for name, asked in run.facts["inputs"].items()]
     versions = ", ".join(f"{name} {version}" for name, version in run.facts["versions"].items())
     again = (
         "The recipe below, with the inputs as frozen in run.json (each with size and hash) and the same versions, gives the "

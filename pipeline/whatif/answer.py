@@ -8,12 +8,12 @@ from typing import Any
 
 from pipeline.bounds import threshold
 from pipeline.ledger import Count, Ledger, merge_counts
+from pipeline.rejects import LANGUAGE_COLUMNS
 from pipeline.report.account import Account
 from pipeline.report.funnel import TokenRates, Tokens, token_rates
 from pipeline.report.reading import files
 from pipeline.whatif.ask import BEFORE, StepFound
 from pipeline.whatif.rejudge import StepJudge
-from pipeline.whatif.rules import LANGUAGE_COLUMNS
 from pipeline.whatif.sampling import excerpt, stored
 from pipeline.whatif.tally import KINDS, Group, Sampled
 from pipeline.whatif.text_bytes import bytes_that_go

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from pipeline.dataset import Dataset, Run
 from pipeline.operator import Operator
+from pipeline.rejects import LANGUAGE_COLUMNS
 from pipeline.report.reading import files
 from pipeline.whatif.rejudge import KEPT, Judged, StepJudge
-from pipeline.whatif.rules import LANGUAGE_COLUMNS
 from pipeline.whatif.selected import keep_bitmap
 from pipeline.whatif.stored_rows import Part, RowFile
 from pipeline.whatif.tally import Changed, Tally

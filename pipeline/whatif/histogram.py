@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from pipeline.dataset import Dataset
 from pipeline.errors import UserError
+from pipeline.language_labels import place_of
 from pipeline.operator import Bound
-from pipeline.rejects import languages
+from pipeline.rejects import LANGUAGE_COLUMNS, languages
 from pipeline.report.reading import chosen, files
 from pipeline.whatif.bins import Bins, Edge, choose
 from pipeline.whatif.rejudge import KEPT, StepJudge
-from pipeline.whatif.rules import LANGUAGE_COLUMNS
 from pipeline.whatif.stored_rows import RowFile
 
 PARTS = ("kept", "return", "go", "undecided", "dropped")
@@ -92,8 +92,8 @@ def distribution(
 
 def limits(bound: Bound, language: str | None) -> tuple[float | None, float | None]:
     """Smallest and largest value that a bound lets pass in a language (None: one without limits of its own)."""
-    own = next(((low, high) for label, low, high in bound.by_language if label == language), None)
-    return own or (bound.min, bound.max)
+    place = -1 if language is None else place_of(language, tuple(label for label, _, _ in bound.by_language))
+    return (bound.min, bound.max) if place < 0 else bound.by_language[place][1:]
 
 
 def limit_edges(bound: Bound, language: str | None) -> list[Edge]:

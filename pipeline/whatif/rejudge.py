@@ -27,7 +27,8 @@ class Fate:
     """What becomes of a row in a step.
 
     dropped: by ``operator`` with ``reason``. undecided: nothing is known from ``operator`` on, which did not measure
-    the row, or makes another text of it.
+    the row, or makes another text of it. An operator of which a row dropped before it has no measure at all may have
+    raised on it, and would then quarantine it: nobody knows either.
     """
 
     outcome: Literal["kept", "dropped", "undecided"]
@@ -140,6 +141,9 @@ class StepJudge:
             then[passes] = self._passed(number)
             for position in self._costly(number):
                 then[passes & rows.unmeasured(self._operators[position], position)] = self._undecided(position)
+            for position, own in reversed(self._by_operator(chosen).items()):
+                reached = here & ((first < 0) | (first >= own[0])) & rows.blank([self.rules[k] for k in own])
+                then[reached], rule[reached] = self._undecided(position), -1
             undone &= beyond & ~broken
         return Judged(was, then, rule)
 
@@ -192,6 +196,14 @@ class StepJudge:
         """Positions of the costly filters of a stretch; the last first, so that the first has the last word."""
         found = [position for position, other in enumerate(self._stretch) if other == number]
         return [position for position in reversed(found) if getattr(self._operators[position], "costly", False)]
+
+    def _by_operator(self, chosen: Sequence[int]) -> dict[int, list[int]]:
+        """Numbers of rules by the position of their operator, for those that measure every row of their stretch."""
+        found: dict[int, list[int]] = {}
+        for number in chosen:
+            if not self.rules[number].operator.costly:
+                found.setdefault(self.rules[number].position, []).append(number)
+        return found
 
     def _undecided(self, position: int) -> int:
         return self._codes[Fate("undecided", self._operators[position].name)]

@@ -14,13 +14,10 @@ from pipeline.bounds import broken
 from pipeline.chain import applies
 from pipeline.errors import UserError
 from pipeline.operator import Bound, Filter, Operator
-from pipeline.rejects import language_column, languages
+from pipeline.rejects import LANGUAGE_COLUMNS, language_column, languages
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int32]
-
-LANGUAGE_COLUMNS = ("language.label", "language", "lang")
-"""Columns that may hold a row's language (``pipeline.rejects.languages`` chooses among them)."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,17 @@ class RuleRows:
         if operator.only and mask.any() and all({key, f"{key}.label"} & there for key, _ in operator.only):
             applied = applies(operator, self._table)
             mask = mask if applied is None else mask & applied
+        return mask
+
+    def blank(self, rules: Sequence[Rule]) -> BoolArray:
+        """Rows dropped before an operator, given by all its rules, that has no measure of them: it may have raised."""
+        assert self._positions is not None, "an operator that raises on a row in the stream quarantines it"
+        mask = self._positions < rules[0].position
+        for rule in rules:
+            mask = mask & self.undefined(rule)
+        if rules[0].operator.only:
+            applied = pc.fill_null(self._column(rules[0].operator.column("applied")), False)
+            mask = mask & applied.to_numpy(zero_copy_only=False)
         return mask
 
     def _outside(self, rule: Rule) -> BoolArray:

@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 from pipeline.dataset import Dataset
 from pipeline.documents import EXCERPT_CHARS
 from pipeline.errors import UserError
-from pipeline.rejects import languages
+from pipeline.rejects import LANGUAGE_COLUMNS, languages
 from pipeline.report.reading import files
-from pipeline.whatif.rules import LANGUAGE_COLUMNS
 from pipeline.whatif.selected import keep_bitmap
 from pipeline.whatif.stored_rows import Part, RowFile, smallest
 

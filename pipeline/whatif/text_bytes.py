@@ -13,8 +13,8 @@ import xxhash
 from pipeline.dataset import Dataset
 from pipeline.documents import text_bytes
 from pipeline.ledger import Count
+from pipeline.rejects import LANGUAGE_COLUMNS
 from pipeline.report.reading import files
-from pipeline.whatif.rules import LANGUAGE_COLUMNS
 from pipeline.whatif.stored_rows import RowFile
 from pipeline.whatif.tally import Group, Tally
 

@@ -215,3 +215,39 @@ def test_snake_case(name: str, expected: str) -> None:
 def test_a_bound_needs_a_side() -> None:
     with pytest.raises(ValueError, match="neither min, max nor among"):
         Bound("x", reason="y")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()),
+        pa.dictionary(pa.int8(), pa.large_string()),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("column", ["id", "text", "lang"])
+def test_strings_of_every_layout_are_taken(kind: pa.DataType, column: str) -> None:
+    values = {"id": ["a", "b", "a"], "text": ["abc", None, "x"], "lang": ["en", "zh", "en"]}
+    plain = pa.table({name: pa.array(strings, pa.string()) for name, strings in values.items()})
+    strings = pa.array(values[column], pa.string())
+    laid_out = strings.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else strings.cast(kind)
+    given = plain.set_column(plain.column_names.index(column), column, pa.chunked_array([laid_out[:1], laid_out[1:]]))
+    operators = [Length(only={"lang": ["en"]}), Upper()]
+    expected, found = apply(operators, plain), apply(operators, given)
+    for name in ("kept", "dropped", "quarantined"):
+        assert getattr(found, name).to_pylist() == getattr(expected, name).to_pylist()
+    assert found.ledger.group_into == expected.ledger.group_into
+    assert found.kept.schema.field("text").type == pa.large_string()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": ["a"], "text": pa.array([1]).dictionary_encode()}, "'text' must hold strings, got"),
+        ({"id": pa.array([1]).dictionary_encode(), "text": ["a"]}, "'id' must hold strings or bytes, got"),
+    ],
+    ids=["text", "id"],
+)
+def test_dictionaries_of_numbers_are_refused(columns: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        apply(Length(), pa.table(columns))

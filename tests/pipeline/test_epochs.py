@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pipeline.errors import UserError
 from pipeline.inputs import FrozenInputs, freeze
 from pipeline.readers.read import Read
+from pipeline.report.page import write_report
 from pipeline.work import EpochVerb, Extent, Kind, Node, Result, ShardWork, Task, TaskPlan
 from pipeline.workflow import Step, Workflow
 from pipeline.works import Apply, ReadWork
@@ -147,3 +148,10 @@ def test_more_files_in_an_epoch_change_its_barrier_alone(folder: Path, tmp_path:
     assert other["counts.old"] == first["counts.old"]
     assert other["counts.new"][0] != first["counts.new"][0]
     assert other["counts.new"][1] == {"rows": 10, "shards": [2, 3]}
+
+
+def test_the_report_names_the_files_of_each_epoch(folder: Path, tmp_path: Path) -> None:
+    run = go(flow(folder), tmp_path / "out")
+    write_report(run)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "old: in-1.jsonl in-2.jsonl, new: in-0.jsonl" in page

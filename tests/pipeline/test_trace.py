@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import pairs
 from pipeline.dataset import Run
 from pipeline.documents import ID_TYPE
 from pipeline.errors import UserError
 from pipeline.lookup import find_ids, starts_with
+from pipeline.pairs import representative, representative_facts, stands_for, texts
 from pipeline.report.account import Account
+from pipeline.storage import Storage
 from pipeline.trace import about, follow
 from tests.pipeline.report.conftest import run_tiny
 
@@ -79,13 +82,73 @@ def test_a_copy_names_what_stays(run: Run) -> None:
         i for i in find_ids(run, "http://a.example/1") if follow(Account.of(run), i)[-1].outcome == "tokenized"
     )
     last = follow(Account.of(run), copy)[-1]
-    assert last.facts == {
+    removed = last.facts["removed"]
+    assert {name: value for name, value in last.facts.items() if name != "removed"} == {
         "kind": "exact",
         "of": first.hex(),
         "of_url": "http://a.example/1",
+        "of_source": "web",
+        "of_date": None,
+        "of_run": None,
         "estimate": 1.0,
+        "similarity": None,
         "cluster_size": 3,
     }
+    assert texts(run, "unique", last.shard or 0, removed) == ("four words make tokens", "four words make tokens")
+
+
+def test_a_kept_document_names_those_it_stands_for(run: Run) -> None:
+    (first,) = [i for i in find_ids(run, "http://a.example/1") if follow(Account.of(run), i)[-1].outcome == "tokenized"]
+    others = {*find_ids(run, "http://a.example/1"), *find_ids(run, "http://b.example/5")} - {first}
+    (kept,) = [fate for fate in follow(Account.of(run), first) if fate.step == "unique"]
+    assert kept.facts == {"stands_for": 2, "ids": sorted(one.hex() for one in others)}
+    assert stands_for(run, "unique", first)[1] == sorted(others)
+    (alone,) = find_ids(run, "http://b.example/6")
+    assert stands_for(run, "unique", alone) == (0, [])
+
+
+def test_no_more_than_twenty_ids_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = [i for i in find_ids(run, "http://a.example/1") if follow(Account.of(run), i)[-1].outcome == "tokenized"]
+    monkeypatch.setattr(pairs, "MOST_IDS", 1)
+    number, ids = stands_for(run, "unique", first)
+    assert (number, len(ids)) == (2, 1)
+
+
+def test_representatives_of_another_run_are_read_there(run: Run, tmp_path: Path) -> None:
+    """A run whose recipe goes against this one; its own rows do not matter here."""
+    (first,) = [i for i in find_ids(run, "http://a.example/1") if follow(Account.of(run), i)[-1].outcome == "tokenized"]
+    against = [
+        {"Against": {"run": run.storage.uri, "step": "unique"}},
+        {"Against": {"run": str(tmp_path / "no"), "step": "u"}},
+    ]
+    facts = {**run.facts, "recipe": {"later": {"from": "x", "Dedup": {"against": against}}}}
+    later = Run(Storage(str(tmp_path)), facts)
+    removed = {"rep_id": first, "rep_level": 1, "rep_shard": 0, "rep_row": 0}
+    known = representative_facts(later, "later", removed)
+    assert known == {
+        "of": first.hex(),
+        "of_url": "http://a.example/1",
+        "of_source": "web",
+        "of_date": None,
+        "of_run": run.storage.uri,
+    }
+    assert representative(later, "later", removed).read(("text",)) == {"text": "four words make tokens"}
+    gone = representative_facts(later, "later", {**removed, "rep_level": 2})
+    assert (gone["of_run"], gone["of_url"]) == (str(tmp_path / "no"), None)
+    with pytest.raises(UserError, match="no run at"):
+        representative(later, "later", {**removed, "rep_level": 2})
+    # Where another document lies there by now, nothing is said of it.
+    assert representative_facts(later, "later", {**removed, "rep_id": b"x" * 16})["of_url"] is None
+
+
+def test_single_documents_are_taken_by_their_numbers(run: Run) -> None:
+    for name in ("crawl", "pages", "unique"):
+        for shard in run[name].shards():
+            whole = pa.concat_tables(shard.documents())
+            for rows in ([0], list(range(whole.num_rows))[::-1], [whole.num_rows - 1, 0, 0]):
+                taken = shard.take(rows, ("id", "url", "no such column"))
+                assert taken.equals(whole.select(["id", "url"]).take(rows).combine_chunks())
+            assert shard.read_again == (name == "crawl")
 
 
 def test_about_a_document(run: Run) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
-from pipeline.whatif.rules import LANGUAGE_COLUMNS
+from pipeline.rejects import LANGUAGE_COLUMNS
 from pipeline.whatif.sampling import Wanted, excerpt, sample_dropped, sample_kept
 from workflows.commands.cat import one_line, plain
 from workflows.commands.terminal import terminal

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
 import typer
 
 from pipeline.dataset import Run
+from pipeline.errors import UserError
 from pipeline.lookup import find_ids
+from pipeline.pairs import texts
 from pipeline.report.account import Account
 from pipeline.report.units import number
 from pipeline.trace import Fate, about, follow
 from workflows.commands.cat import one_line
+from workflows.commands.side_by_side import as_data, print_side_by_side
+from workflows.commands.summary import console
+from workflows.commands.terminal import terminal
 
 
 def explain(uri: str, query: str, *, as_json: bool) -> None:
@@ -29,9 +35,8 @@ def explain(uri: str, query: str, *, as_json: bool) -> None:
     for position, identity in enumerate(found):
         facts, fates = about(account, identity), follow(account, identity)
         if as_json:
-            typer.echo(
-                orjson.dumps({"id": identity.hex(), **facts, "steps": [asdict(fate) for fate in fates]}, default=str)
-            )
+            steps = [_as_data(run, fate) for fate in fates]
+            typer.echo(orjson.dumps({"id": identity.hex(), **facts, "steps": steps}, default=str))
             continue
         if position:
             typer.echo("")
@@ -39,6 +44,33 @@ def explain(uri: str, query: str, *, as_json: bool) -> None:
         typer.echo(f"{identity.hex()}  {'  '.join(known)}")
         for fate in fates:
             typer.echo("\n".join(f"  {line}" for line in lines(fate)))
+            _compare(run, fate)
+
+
+def _compare(run: Run, fate: Fate) -> None:
+    """Show a duplicate beside the document that stays for it."""
+    if fate.outcome != "duplicate" or fate.shard is None:
+        return
+    terminal()  # from here on characters it cannot show are no error
+    try:
+        both = texts(run, fate.step, fate.shard, fate.facts["removed"])
+    except UserError as error:
+        typer.echo(f"{'':<16} the other text cannot be shown: {error}")
+        return
+    if both is None:
+        typer.echo(f"{'':<16} the texts are not there any more, or there is none")
+        return
+    print_side_by_side(console(), *both)
+
+
+def _as_data(run: Run, fate: Fate) -> dict[str, Any]:
+    """A fate as plain data; of a duplicate with its difference from the document that stays, where both are there."""
+    facts = {name: value for name, value in fate.facts.items() if name != "removed"}
+    if fate.outcome == "duplicate" and fate.shard is not None:
+        with contextlib.suppress(UserError):
+            both = texts(run, fate.step, fate.shard, fate.facts["removed"])
+            facts["difference"] = as_data(*both) if both else None
+    return {**asdict(replace(fate, facts={})), "facts": facts}
 
 
 def lines(fate: Fate) -> list[str]:
@@ -54,15 +86,16 @@ def _verdict(fate: Fate) -> str:
     facts = fate.facts
     match fate.outcome:
         case "kept":
-            text = "kept"
+            text = "kept" + _stands_for(facts)
         case "dropped":
             measured = f": measured {facts['value']}" if facts["value"] is not None else ""
             wanted = f", wanted {facts['threshold']}" if facts["threshold"] else ""
             text = f"DROPPED by {facts['operator']}: {facts['reason']}{measured}{wanted}"
         case "duplicate":
-            url = f" {one_line(facts['of_url'])}" if facts["of_url"] else ""
-            similar = f", similarity about {facts['estimate']:.2f}" if facts["estimate"] is not None else ""
-            text = f"DUPLICATE ({facts['kind']}) of {facts['of']}{url}{similar}, cluster of {facts['cluster_size']}"
+            text = f"DUPLICATE ({facts['kind']}) of {facts['of']}{_of(facts)}, cluster of {facts['cluster_size']}"
+        case "held_out":
+            whole = f", with its whole cluster of {facts['cluster_size']:,}" if facts["cluster_size"] > 1 else ""
+            text = f"HELD OUT in {facts['set']}{whole}"
         case "quarantined":
             text = f"QUARANTINED by {facts['operator']}: {one_line(str(facts['error']))}"
         case "tokenized":
@@ -73,6 +106,26 @@ def _verdict(fate: Fate) -> str:
         case "missing":
             text = "MISSING: neither kept nor accounted for; the ledger should not have balanced, please report this"
     return text
+
+
+def _of(facts: Mapping[str, Any]) -> str:
+    """What is known of the document that stays, and how similar it is."""
+    known = [one_line(str(facts[name])) for name in ("of_url", "of_source", "of_date") if facts.get(name)]
+    shown = "".join(f" {one}" for one in known)
+    if facts.get("of_run"):
+        shown += f" in run {one_line(facts['of_run'])}"
+    if facts["estimate"] is not None:
+        shown += f", similarity about {facts['estimate']:.2f}"
+    return shown if facts.get("similarity") is None else f"{shown}, counted {facts['similarity']:.4f}"
+
+
+def _stands_for(facts: Mapping[str, Any]) -> str:
+    """How many documents went for this one, and which."""
+    if not facts.get("stands_for"):
+        return ""
+    ids, number = facts["ids"], facts["stands_for"]
+    more = f" and {number - len(ids):,} more" if number > len(ids) else ""
+    return f", and stands for {number:,} more: {' '.join(ids)}{more}"
 
 
 def _value(value: object) -> str:

@@ -24,12 +24,21 @@ class LocalShard:
     tables: Sequence[pa.Table] = ()
     files: dict[str, Path] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    source: bool = False
 
     def documents(self) -> Iterator[pa.Table]:
         yield from self.tables
 
     def rows(self) -> Iterator[tuple[int, pa.Table]]:
         raise NotImplementedError
+
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        whole = pa.concat_tables(self.tables)
+        return whole.select([name for name in columns if name in whole.column_names]).take(list(rows))
+
+    @property
+    def read_again(self) -> bool:
+        return self.source
 
     def file(self, suffix: str) -> Path:
         return self.files[suffix]
@@ -99,13 +108,23 @@ def documents(
     return pa.table(columns)
 
 
-def run(dedup: Dedup, shards: Sequence[Sequence[pa.Table]], folder: Path, step: str = "unique") -> Outcome:
-    """Run every node of the step over shards, each a list of batches."""
+def run(
+    dedup: Dedup,
+    shards: Sequence[Sequence[pa.Table]],
+    folder: Path,
+    step: str = "unique",
+    epochs: Mapping[str, tuple[int, ...]] | None = None,
+) -> Outcome:
+    """Run every node of the step over shards, each a list of batches; epochs: which shards are whose."""
+    dedup = dedup.model_copy(update={"epochs": tuple(epochs or ())})
+    labelled = ("documents", "signatures", "runs")
     done: dict[str, list[LocalShard]] = {"docs": [LocalShard(k, tables) for k, tables in enumerate(shards)]}
     results: dict[str, list[Result]] = {}
     for node in dedup.nodes(step, "docs", 0):
         inputs = {role: done[name] for role, name in node.inputs.items()}
-        plans = node.work.tasks({role: Extent(len(found)) for role, found in inputs.items()})
+        plans = node.work.tasks(
+            {role: Extent(len(found), dict(epochs or {}) if role in labelled else {}) for role, found in inputs.items()}
+        )
         assert [plan.index for plan in plans] == list(range(len(plans)))
         done[node.name], results[node.name] = [], []
         for plan in plans:

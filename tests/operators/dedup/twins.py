@@ -87,6 +87,7 @@ class Doc:
     id: bytes
     text: str | None
     date: str | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,18 @@ class Rule:
     threshold: float = 0.7
     keep: str = "longest"
 
+    @property
+    def num_perm(self) -> int:
+        return max(112, self.bands * self.rows)
+
 
 def decide(docs: Sequence[Doc], rule: Rule) -> dict[bytes, Verdict]:
     """The O(n^2) rule: in content order, gone if identical to an earlier one, or similar to one that stays."""
     verdicts: dict[bytes, Verdict] = {}
     stays: list[tuple[bytes, bytes]] = []
     first_of: dict[str, bytes] = {}
-    num_perm = rule.bands * rule.rows
-    for doc in sorted(docs, key=lambda doc: _order(doc, rule.keep)):
+    num_perm = rule.num_perm
+    for doc in sorted(docs, key=lambda doc: (doc.epoch, _order(doc, rule.keep))):
         if doc.text is None:
             continue
         if rule.exact and doc.text in first_of:
@@ -129,7 +134,10 @@ def decide(docs: Sequence[Doc], rule: Rule) -> dict[bytes, Verdict]:
             continue
         best = None
         for key, other in stays:
-            if not any(sketch[k : k + rule.rows] == other[k : k + rule.rows] for k in range(0, num_perm, rule.rows)):
+            if not any(
+                sketch[k : k + rule.rows] == other[k : k + rule.rows]
+                for k in range(0, rule.bands * rule.rows, rule.rows)
+            ):
                 continue
             equal = sum(a == b for a, b in zip(sketch, other, strict=True))
             estimate = (equal / num_perm - 1 / 256) / (1 - 1 / 256)

@@ -278,3 +278,26 @@ def test_batches_and_slices_do_not_matter():
 def test_long_texts_take_linear_time(name):
     lists = {"a": ["a", "a-a", "word word word", "中" * 50, "中文中", ".", ". " * 20, "\u0301", "some words of"]}
     assert measured(ONE_MEGABYTE[name], lists=lists)[0]["a_hits"] is not None
+
+
+@pytest.mark.parametrize("others", [1, 70], ids=["two lists", "many lists"])
+def test_entries_that_begin_like_each_other_are_not_walked_inside_a_hit(others):
+    # Walked to their ends at every place, 4 million places times 1,000 characters would take minutes.
+    lists = {"nested": ["的" * k for k in range(1, 1001)]} | {f"other{k}": [f"x{k}"] for k in range(others)}
+    (row,) = measured("的" * 4_000_200, lists=lists, num_found=3)
+    assert (row["nested_hits"], row["nested_distinct_hits"]) == (4001, 2)  # 4,000 of 1,000 characters, one of 200
+    assert row["nested_found"] == "; ".join(["的" * 1000, "的" * 200])
+    assert {row[f"other{k}_hits"] for k in range(others)} == {0}
+
+
+@settings(max_examples=60)
+@given(
+    entries=st.lists(st.text("ab 的", min_size=1, max_size=6).filter(str.strip), min_size=1, max_size=9),
+    num_lists=st.sampled_from([2, 3, 66]),
+    text=st.text("ab 的", max_size=30),
+)
+def test_lists_do_not_hide_each_others_entries(entries, num_lists, text):
+    lists = {f"l{k}": entries[k % len(entries) :: num_lists] or entries[:1] for k in range(num_lists)}
+    (row,) = measured(text, lists=lists)
+    for name, own in lists.items():
+        assert row[f"{name}_hits"] == len(slow(text, [entry.strip() for entry in own]))

@@ -23,6 +23,7 @@ from operators.filters.redpajama_measures import LINES, rounded
 from operators.filters.redpajama_signals import RedpajamaSignals
 from operators.kernels.unicode_table import UNASSIGNED, unicode_flags
 from pipeline.errors import RunFailedError, UserError
+from pipeline.named_files import FileState
 from tests.operators.texts import ONE_MEGABYTE, REPETITIVE, TEXTS, table
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -304,7 +305,7 @@ def test_a_list_of_another_form_is_refused(tmp_path, content, message):
     path = tmp_path / "domains.txt"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        read_domains.__wrapped__(str(path), "")
+        read_domains(FileState(str(path), None, content))
 
 
 # -- models -----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Hits of word lists, per 1,000 words."""
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -157,5 +158,5 @@ def test_an_edited_list_is_read_again(tmp_path: Path) -> None:
     assert measure(operator, "darn heck") == [(2, 1000.0)]
     path.write_text("rice\nbeck", encoding="utf-8")
     os.utime(path, ns=(1, 2))
-    hashed = Toxicity(lists=(), files=(Artifact(file=str(path), sha256="ab" * 32),))
+    hashed = Toxicity(lists=(), files=(Artifact(file=str(path), sha256=hashlib.sha256(b"rice\nbeck").hexdigest()),))
     assert measure(hashed, "darn heck") == [(0, 0.0)]

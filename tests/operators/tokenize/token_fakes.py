@@ -48,6 +48,13 @@ class MemoryShard:
     def documents(self) -> Iterator[pa.Table]:
         return iter(self._tables)
 
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        raise NotImplementedError
+
+    @property
+    def read_again(self) -> bool:
+        raise NotImplementedError
+
     def rows(self) -> Iterator[tuple[int, pa.Table]]:
         first = 0
         for table in self._tables:

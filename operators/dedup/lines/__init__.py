@@ -1,0 +1,1 @@
+"""Deduplication inside documents: lines, paragraphs and runs of sentences that many documents hold."""

@@ -1,0 +1,1 @@
+"""Held-out sets, by whole clusters of duplicates."""

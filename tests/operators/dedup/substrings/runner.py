@@ -1,0 +1,160 @@
+"""Runs the nodes of the step over tables in memory, and the slow twin that says what must come out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from operators.dedup.substrings.verb import DedupSubstrings
+from pipeline.ledger import Ledger, total
+from pipeline.work import Extent, Output, Result, ShardWork, StreamWork, Task
+from tests.operators.dedup.twins import folded_words
+
+Word = tuple[int, ...]
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class LocalShard:
+    """A committed shard, or documents in memory."""
+
+    index: int
+    tables: Sequence[pa.Table] = ()
+    outputs: Sequence[Output] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def documents(self) -> Iterator[pa.Table]:
+        yield from self.tables
+
+    def rows(self) -> Iterator[tuple[int, pa.Table]]:
+        raise NotImplementedError
+
+    def take(self, rows: Any, columns: Any) -> pa.Table:
+        raise NotImplementedError
+
+    def file(self, suffix: str) -> Path:
+        return next(one.path for one in self.outputs if one.suffix == suffix and one.folder == "shards")
+
+
+@dataclass
+class Outcome:
+    """What a run left: kept and dropped rows, repeated stretches, the account, and what each node noted."""
+
+    kept: Rows
+    dropped: Rows
+    cuts: Rows
+    ledger: Ledger
+    facts: dict[str, dict[str, int]]
+    files: dict[str, str]
+
+    def texts(self) -> dict[bytes, str]:
+        return {row["id"]: row["text"] for row in self.kept}
+
+
+def _outcome(done: Mapping[str, Sequence[LocalShard]], results: Mapping[str, Sequence[Result]]) -> Outcome:
+    def rows(suffix: str, folder: str = "shards") -> Rows:
+        paths = [
+            one.path for shard in done["step"] for one in shard.outputs if (one.suffix, one.folder) == (suffix, folder)
+        ]
+        return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+    facts: dict[str, dict[str, int]] = {}
+    for name, shards in done.items():
+        for shard in shards:
+            for fact, number in shard.facts.items():
+                facts.setdefault(name, {}).setdefault(fact, 0)
+                facts[name][fact] += number
+    files = {
+        f"{name}/{shard.index}{one.folder}{one.suffix}": hashlib.sha256(one.path.read_bytes()).hexdigest()
+        for name, shards in done.items()
+        for shard in shards
+        for one in shard.outputs
+    }
+    ledger = total(result.ledger for result in results["step"])
+    return Outcome(rows(".parquet"), rows(".parquet", "dropped"), rows(".parquet", "repeats"), ledger, facts, files)
+
+
+def run(verb: DedupSubstrings, shards: Sequence[Sequence[pa.Table]]) -> Outcome:
+    """Run every node of the step over shards, each a list of batches."""
+    with TemporaryDirectory() as folder:
+        return _run(verb, shards, Path(folder))
+
+
+def _run(verb: DedupSubstrings, shards: Sequence[Sequence[pa.Table]], folder: Path) -> Outcome:
+    done: dict[str, list[LocalShard]] = {"docs": [LocalShard(k, tables) for k, tables in enumerate(shards)]}
+    results: dict[str, list[Result]] = {}
+    for node in verb.nodes("step", "docs", 0):
+        inputs = {role: done[name] for role, name in node.inputs.items()}
+        plans = node.work.tasks({role: Extent(len(found)) for role, found in inputs.items()})
+        assert [plan.index for plan in plans] == list(range(len(plans)))
+        done[node.name], results[node.name] = [], []
+        for plan in plans:
+            scratch = folder / node.name / str(plan.index)
+            scratch.mkdir(parents=True)
+            given = {
+                role: inputs[role] if needs is None else [inputs[role][k] for k in needs]
+                for role, needs in plan.needs.items()
+            }
+            result = run_work(node.work, Task(node.name, plan.index, given, scratch))
+            result.ledger.check(node.name)
+            done[node.name].append(LocalShard(plan.index, outputs=result.outputs, facts=result.facts))
+            results[node.name].append(result)
+    return _outcome(done, results)
+
+
+def run_work(work: object, task: Task) -> Result:
+    """One task."""
+    match work:
+        case StreamWork():
+            sink = work.open(task)
+            for docs in task.inputs["documents"][0].documents():
+                sink.add(docs)
+            return sink.close()
+        case ShardWork():
+            return work.run(task)
+        case _:
+            raise TypeError(work)
+
+
+def words(text: str) -> list[Word]:
+    return [tuple(word) for word in folded_words(text)]
+
+
+def document_id(number: int) -> bytes:
+    return hashlib.md5(b"%d" % number).digest()
+
+
+def repeated(
+    texts: Mapping[bytes, str], min_tokens: int, *, within: bool = True, longest: bool = True
+) -> dict[bytes, list[bool]]:
+    """For each word of each document whether a window that holds it stands earlier in content order."""
+    order = sorted(texts, key=lambda key: (-len(texts[key].encode()) if longest else 0, key))
+    seen: set[tuple[Word, ...]] = set()
+    marks: dict[bytes, list[bool]] = {}
+    for key in order:
+        own = words(texts[key])
+        marks[key] = [False] * len(own)
+        new = set()
+        for start in range(len(own) - min_tokens + 1):
+            window = tuple(own[start : start + min_tokens])
+            if window in seen or (within and window in new):
+                marks[key][start : start + min_tokens] = [True] * min_tokens
+            new.add(window)
+        seen |= new
+    return marks
+
+
+def left(texts: Mapping[bytes, str], marks: Mapping[bytes, list[bool]]) -> dict[bytes, list[Word]]:
+    """The words that stay; documents of nothing but repeats are gone."""
+    found = {
+        key: [word for word, gone in zip(words(text), marks[key], strict=True) if not gone]
+        for key, text in texts.items()
+    }
+    return {key: stay for key, stay in found.items() if stay or not marks[key]}
