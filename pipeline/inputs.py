@@ -62,10 +62,10 @@ class FrozenInputs(Value):
     def extent(self, limit: int | None = None) -> Extent:
         """Its shards, the first ``limit`` of them."""
         count = len(self.shards) if limit is None else min(limit, len(self.shards))
-        found: dict[str, tuple[int, ...]] = {}
+        found: dict[str, list[int]] = {}
         for shard, label in enumerate(self.epochs[:count]):
-            found[label] = (*found.get(label, ()), shard)
-        return Extent(count, found)
+            found.setdefault(label, []).append(shard)
+        return Extent(count, {label: tuple(shards) for label, shards in found.items()})
 
 
 def freeze(options: Read, base_dir: Path, previous: FrozenInputs | None = None) -> FrozenInputs:
