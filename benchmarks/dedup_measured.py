@@ -72,7 +72,7 @@ def main() -> None:
         with costs.of(assignment.tasks[-1].node):
             return execute(assignment, storage)
 
-    inline.execute = counted  # ty: the inline backend asks this name for every task
+    inline.execute = counted  # what the inline backend calls for every task
     warm()
     start_mib = peak_mib()
     whole = Costs()

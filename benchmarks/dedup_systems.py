@@ -8,7 +8,6 @@ kept in a folder, so that tables can be printed again without running the peers 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -236,8 +235,3 @@ def verdicts(system: str, docs: DocumentSet, kept_in: Path | None) -> Verdicts |
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(found)))
     return found
-
-
-def forget(kept_in: Path) -> None:
-    """Remove what was kept."""
-    shutil.rmtree(kept_in, ignore_errors=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = Path(os.environ.get("SLUICE_PEERS", HERE.parents[1] / ".peers"))
-PEERS = ("datatrove", "dolma", "nemo", "juicer", "rensa")
+PEERS = ("datatrove", "dolma", "nemo", "juicer", "rensa", "textdedup")
 
 PUNKT = "llama-index-core==0.14.25"
 """The only package on PyPI, as far as we know, that carries NLTK's punkt_tab data (Apache-2.0); nothing else of it is used."""
