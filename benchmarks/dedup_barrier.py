@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from operators.dedup.clusters import Clusters, Rule
 from operators.dedup.columns import write_columns
-from operators.dedup.components import Components
-from operators.dedup.edges import BandEdges
+from operators.dedup.near.clusters import Clusters, Rule
+from operators.dedup.near.components import Components
+from operators.dedup.near.edges import BandEdges
+from operators.dedup.near.runs import BandRuns, Bands
 from operators.dedup.order import Order
-from operators.dedup.runs import BandRuns, Bands
 from operators.dedup.signatures import Signatures
 from operators.kernels import minhash, survivors
 from operators.kernels.forest import warm

@@ -123,6 +123,7 @@ def _source_path(module: str) -> Path | None:
     return Path(origin)
 
 
+@cache  # a run asks some hundred classes for it, and most import the same modules
 def _imports(module: str, source: bytes) -> list[str]:
     """Modules of ours (and of the module's own top package) that a source imports; packages' ``__init__`` only by name."""
     tops = {*_OURS, module.partition(".")[0]}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.dedup.columns import open_columns, write_columns
-from operators.dedup.levels import ADDED, HASHES, EarlierRun, Known, Levels
+from operators.dedup.earlier.levels import ADDED, HASHES, EarlierRun, Known, Levels
 from operators.dedup.order import Order, addresses, content_order, gather, shard_range
 from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, num_partitions, own_range
 from operators.dedup.signatures import EXACT, Signatures

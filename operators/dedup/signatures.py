@@ -11,7 +11,7 @@ from pydantic import Field
 
 from operators.dedup.columns import Columns, open_columns, write_columns
 from operators.dedup.full_signatures import MINHASH, FullWriter
-from operators.dedup.ngram_sets import NGRAMS, NgramWriter
+from operators.dedup.near.ngram_sets import NGRAMS, NgramWriter
 from operators.dedup.sketch import Arrays, coded, group_names, sketch, sorted_hashes
 from operators.kernels.fold import SHA256
 from operators.kernels.shingles import shingle_hashes

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from operators.dedup.against import OtherRuns, earlier_runs
-from operators.dedup.alarm import Alarm, LossAlarm
-from operators.dedup.audit import Audit
-from operators.dedup.clusters import NGRAMS_ROLE, Clusters, Rule, Verify
-from operators.dedup.components import Components
-from operators.dedup.edges import BandEdges
+from operators.dedup.checks.alarm import Alarm, LossAlarm
+from operators.dedup.checks.audit import Audit
+from operators.dedup.earlier.against import OtherRuns, earlier_runs
+from operators.dedup.earlier.index import Index
+from operators.dedup.earlier.levels import ROLE, EarlierRun
 from operators.dedup.exact import ExactCopies
-from operators.dedup.index import Index
-from operators.dedup.levels import ROLE, EarlierRun
+from operators.dedup.near.clusters import NGRAMS_ROLE, Clusters, Rule, Verify
+from operators.dedup.near.components import Components
+from operators.dedup.near.edges import BandEdges
+from operators.dedup.near.runs import BandRuns, Bands
 from operators.dedup.order import Order, Policy, Sources
-from operators.dedup.runs import BandRuns, Bands
 from operators.dedup.signatures import Signatures
 from operators.dedup.verdicts import Verdicts
 from pipeline.errors import UserError

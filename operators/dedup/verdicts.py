@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.dedup.columns import open_columns
+from operators.dedup.earlier.levels import SAME_TEXT
 from operators.dedup.exact import Copies
-from operators.dedup.levels import SAME_TEXT
+from operators.dedup.near.removals import NEAR, SIZES
 from operators.dedup.order import rows_of, shard_range
-from operators.dedup.removals import NEAR, SIZES
 from operators.dedup.signatures import SKETCH, Signatures
 from operators.dedup.sketch import Arrays
 from operators.dedup.verdict_files import (

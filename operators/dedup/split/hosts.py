@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.dedup.columns import write_columns
-from operators.dedup.edges import EDGES
 from operators.dedup.exact import Copies
-from operators.dedup.external_components import Connector
 from operators.dedup.growing import GrowingColumns
+from operators.dedup.near.edges import EDGES
+from operators.dedup.near.external_components import Connector
 from operators.dedup.order import addresses, source_keys
 from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, own_range
 from operators.kernels.shingles import KeyArray

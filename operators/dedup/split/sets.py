@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.dedup.clusters import own_components
 from operators.dedup.columns import open_columns, write_columns
-from operators.dedup.components import MEMBERS
 from operators.dedup.exact import Copies
+from operators.dedup.near.clusters import own_components
+from operators.dedup.near.components import MEMBERS
 from operators.dedup.order import gather
 from operators.dedup.ranges import Partitioned, num_partitions
 from operators.dedup.signatures import Signatures

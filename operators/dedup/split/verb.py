@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from operators.dedup.components import Components
-from operators.dedup.edges import BandEdges
 from operators.dedup.exact import ExactCopies
+from operators.dedup.near.components import Components
+from operators.dedup.near.edges import BandEdges
+from operators.dedup.near.runs import BandRuns, Bands
 from operators.dedup.order import Order
-from operators.dedup.runs import BandRuns, Bands
 from operators.dedup.signatures import Signatures
 from operators.dedup.split.draw import Shares
 from operators.dedup.split.hosts import HostEdges, Hosts

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from operators.dedup.alarm import Alarm
+from operators.dedup.checks.alarm import Alarm
 from operators.dedup.verb import Dedup
 from pipeline.errors import RunFailedError
 from pipeline.fingerprint import digest

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from operators.dedup import audit
-from operators.dedup.audit import Audit, excerpts
+from operators.dedup.checks import audit
+from operators.dedup.checks.audit import Audit, excerpts
 from operators.dedup.verb import Dedup
 from operators.scrub.pii import ScrubPii
 from pipeline.work import Task

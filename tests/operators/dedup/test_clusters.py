@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.dedup.clusters import Clusters, own_components, whole_components
 from operators.dedup.columns import open_columns, write_columns
-from operators.dedup.components import Components
-from operators.dedup.edges import BandEdges
+from operators.dedup.near.clusters import Clusters, own_components, whole_components
+from operators.dedup.near.components import Components
+from operators.dedup.near.edges import BandEdges
+from operators.dedup.near.runs import BandRuns, Bands
 from operators.dedup.order import Order
-from operators.dedup.runs import BandRuns, Bands
 from operators.dedup.signatures import Signatures
 from operators.kernels.survivors import survivors
 from pipeline.errors import RunFailedError

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.dedup.external_components import Connector
 from operators.dedup.external_sort import ExternalSort, merged, write_run
+from operators.dedup.near.external_components import Connector
 from operators.kernels.forest import mixed, unmixed
 
 IN_MEMORY = 1 << 30

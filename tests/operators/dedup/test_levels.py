@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.dedup.columns import write_columns
-from operators.dedup.levels import SAME_TEXT, EarlierRun, Levels
+from operators.dedup.earlier.levels import SAME_TEXT, EarlierRun, Levels
 from pipeline.commit import Commit, Published
 from pipeline.errors import RunFailedError
 from pipeline.fingerprint import canonical

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from operators.dedup.columns import open_columns
-from operators.dedup.ngram_sets import NGRAMS, NgramReader
+from operators.dedup.near.ngram_sets import NGRAMS, NgramReader
 from operators.dedup.order import addresses
 from operators.dedup.verb import Dedup
 from pipeline.work import Extent

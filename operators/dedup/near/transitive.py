@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from operators.dedup.removals import Decided
-from operators.dedup.rows import SketchRows
+from operators.dedup.near.removals import Decided
+from operators.dedup.near.rows import SketchRows
 from operators.kernels.buffers import ByteArray
 from operators.kernels.shingles import KeyArray
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.dedup.columns import open_columns, write_columns
+from operators.dedup.earlier.levels import ADDED, HASHES, KEPT, KEYS, SAME_TEXT, EarlierRun
 from operators.dedup.exact import ORIGINALS, Copies
 from operators.dedup.growing import GrowingColumns
-from operators.dedup.levels import ADDED, HASHES, KEPT, KEYS, SAME_TEXT, EarlierRun
+from operators.dedup.near.runs import RUN, BandRuns
 from operators.dedup.order import Order, addresses, content_order, gather, rows_of
 from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, num_partitions, own_range
-from operators.dedup.runs import RUN, BandRuns
 from operators.dedup.signatures import EXACT, SKETCH, Signatures
 from operators.dedup.sketch import Arrays
 from operators.dedup.verdicts import Near

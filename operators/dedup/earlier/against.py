@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BeforeValidator, Field
 
-from operators.dedup.levels import EarlierRun
+from operators.dedup.earlier.levels import EarlierRun
 from operators.dedup.order import check_addressable
 from pipeline.dataset import Run
 from pipeline.errors import UserError

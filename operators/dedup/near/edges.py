@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from operators.dedup.columns import write_columns
+from operators.dedup.earlier.levels import KEYS, EarlierRun, Levels
 from operators.dedup.exact import Copies
-from operators.dedup.external_components import Connector
 from operators.dedup.growing import GrowingColumns
-from operators.dedup.levels import KEYS, EarlierRun, Levels
+from operators.dedup.near.external_components import Connector
+from operators.dedup.near.runs import RUN, BandRuns
 from operators.dedup.order import addresses
 from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, num_partitions, own_range
-from operators.dedup.runs import RUN, BandRuns
 from operators.kernels.shingles import KeyArray
 from pipeline.work import Output, Result, Task
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.dedup.external_sort import ExternalSort, Rows, merged, write_run
-from operators.dedup.removals import Decided
-from operators.dedup.rows import SketchRows
-from operators.dedup.runs import Bands
+from operators.dedup.near.removals import Decided
+from operators.dedup.near.rows import SketchRows
+from operators.dedup.near.runs import Bands
 from operators.kernels.buffers import ByteArray
 from operators.kernels.minhash import band_keys
 from operators.kernels.shingles import KeyArray

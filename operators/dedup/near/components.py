@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from operators.dedup.columns import open_columns, write_columns
-from operators.dedup.edges import EDGES
-from operators.dedup.external_components import Connector
 from operators.dedup.growing import GrowingColumns
+from operators.dedup.near.edges import EDGES
+from operators.dedup.near.external_components import Connector
 from pipeline.work import Extent, Kind, Output, Result, ShardWork, Task, TaskPlan
 
 MEMBERS = ".members"

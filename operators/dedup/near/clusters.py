@@ -9,18 +9,18 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from operators.dedup import transitive
 from operators.dedup.columns import Columns, open_columns
-from operators.dedup.components import MEMBERS
+from operators.dedup.earlier.levels import ADDED, KEPT, EarlierRun, Levels
 from operators.dedup.exact import Copies
-from operators.dedup.levels import ADDED, KEPT, EarlierRun, Levels
-from operators.dedup.ngram_sets import NgramReader
+from operators.dedup.near import transitive
+from operators.dedup.near.components import MEMBERS
+from operators.dedup.near.ngram_sets import NgramReader
+from operators.dedup.near.removals import NEAR, SIZES, Decided, Removals
+from operators.dedup.near.rows import SketchRows
+from operators.dedup.near.runs import BandRuns, Bands
+from operators.dedup.near.slabs import Slabs, bytes_per_document
 from operators.dedup.order import Order
 from operators.dedup.ranges import Partitioned, num_partitions
-from operators.dedup.removals import NEAR, SIZES, Decided, Removals
-from operators.dedup.rows import SketchRows
-from operators.dedup.runs import BandRuns, Bands
-from operators.dedup.slabs import Slabs, bytes_per_document
 from operators.kernels.buffers import ByteArray
 from operators.kernels.exact_similarity import Measure, verified_survivors
 from operators.kernels.minhash import slots_needed

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.dedup.levels import Levels
+from operators.dedup.earlier.levels import Levels
 from operators.dedup.order import Order, gather, order_keys, shards_of
 from operators.dedup.signatures import Signatures
 from operators.kernels.shingles import KeyArray

@@ -13,7 +13,7 @@ from operators.dedup.columns import write_columns
 from operators.dedup.exact import Copies
 from operators.dedup.external_sort import ExternalSort
 from operators.dedup.growing import GrowingColumns
-from operators.dedup.rows import SketchRows
+from operators.dedup.near.rows import SketchRows
 from operators.kernels.shingles import KeyArray
 from pipeline.work import Output
 

@@ -1,0 +1,1 @@
+"""Near duplicates: buckets, edges, components, and who stays."""
