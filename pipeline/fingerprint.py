@@ -110,17 +110,21 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
 
 
 def _source_path(module: str) -> Path | None:
-    loaded = sys.modules.get(module)
-    origin = getattr(loaded, "__file__", None)
-    if origin is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            return None
-        origin = spec.origin if spec else None
-    if origin is None or not origin.endswith(".py"):
+    """The file of a module, found without importing it or what it lies in (training imports torch)."""
+    origin = getattr(sys.modules.get(module), "__file__", None)
+    if origin is not None:
+        return Path(origin) if origin.endswith(".py") else None
+    top, *inner = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
         return None
-    return Path(origin)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        place = Path(folder, *inner)
+        for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
 
 
 @cache  # a run asks some hundred classes for it, and most import the same modules
@@ -137,12 +141,5 @@ def _imports(module: str, source: bytes) -> list[str]:
             base = ".".join([*package, *([statement.module] if statement.module else [])])
             for alias in statement.names:
                 inner = f"{base}.{alias.name}"
-                found.append(inner if _is_module(inner) else base)
+                found.append(inner if _source_path(inner) else base)
     return [name for name in found if name.partition(".")[0] in tops]
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False

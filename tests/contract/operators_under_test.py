@@ -13,6 +13,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from operators.catalogue import NAMES, load_operator
 from pipeline.documents import ID_TYPE, document_id
+from pipeline.fingerprint import file_sha256
 from pipeline.operator import Filter, Map
 from pipeline.value import Artifact
 
@@ -36,12 +37,18 @@ def operator(name: str, model: Path) -> Map | Filter:
     """The operator with its defaults, and the little it cannot do without."""
     parameters = dict(EXTRA.get(name, {}))
     if name == "quality_classifier":
-        parameters["model"] = Artifact(file=str(model), sha256="0" * 64)
+        parameters["model"] = _artifact(model)
     if name == "code_quality":
-        parameters["tokenizer"] = Artifact(file=str(tokenizer_beside(model)), sha256="0" * 64)
+        parameters["tokenizer"] = _artifact(tokenizer_beside(model))
     made = _made(name, tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in parameters.items())))
     made.prepare()
     return made
+
+
+@cache
+def _artifact(path: Path) -> Artifact:
+    """A file as the engine hands it to an operator."""
+    return Artifact(file=str(path), sha256=file_sha256(path))
 
 
 @cache

@@ -19,6 +19,7 @@ from operators.classify.quality import QualityClassifier
 from operators.classify.report_card import HeldOut, auc, card
 from operators.classify.train import TrainClassifier
 from pipeline.errors import RunFailedError, UserError
+from pipeline.fingerprint import file_sha256
 from pipeline.ledger import Count, Ledger
 from pipeline.value import Artifact
 from pipeline.work import EVERY, Extent, Result, Task
@@ -145,11 +146,16 @@ def test_an_edited_model_is_read_again(tmp_path: Path) -> None:
     os.utime(path, ns=(1, 1))
     assert labels(load(str(path))) == ["a0", "a1"]
     assert load(str(path)) is load(str(path))
-    assert labels(load(str(path), "aa")) == ["a0", "a1"]
+    before = file_sha256(path)
+    assert labels(load(str(path), before)) == ["a0", "a1"]
     shutil.copyfile(second.outputs[0].path, path)
     os.utime(path, ns=(1, 2))
     assert labels(load(str(path))) == ["b0", "b1"]
-    assert labels(load(str(path), "bb")) == ["b0", "b1"]
+    assert labels(load(str(path), file_sha256(path))) == ["b0", "b1"]
+    # What was loaded is known by its hash, whatever the file holds now; a hash it never had is refused.
+    assert labels(load(str(path), before)) == ["a0", "a1"]
+    with pytest.raises(UserError, match="when this run was planned"):
+        load(str(path), "0" * 64)
 
 
 def test_card(trained: Result) -> None:
