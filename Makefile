@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 export RAY_USAGE_STATS_ENABLED := 0
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO := 0
 
-.PHONY: quickstart setup test check bench peers parity bench-heuristics wheelhouse chaos clean
+.PHONY: quickstart setup test check bench peers parity bench-heuristics bench-dedup wheelhouse chaos clean
 
 quickstart: setup  ## set everything up and run the main job on the shipped pages
 	$(BIN)/sluice run workflows/recipes/quickstart.yaml --out runs/quickstart
@@ -56,6 +56,12 @@ parity: peers  ## their rules and ours on the same documents, number by number (
 
 bench-heuristics: peers  ## the speed of their filters and ours, side by side (docs/benchmarks/heuristics.md)
 	$(BIN)/python -m benchmarks.heuristics_peers $(DOCUMENTS)
+
+bench-dedup: setup  ## what deduplication finds and costs beside datatrove, text-dedup and datasketch (docs/dedup.md); BENCH_DATA as in benchmarks/dedup_sets.py
+	$(BIN)/python benchmarks/peers/install.py datatrove textdedup rensa
+	$(BIN)/python -m benchmarks.dedup_quality $(BENCH_DATA)
+	$(BIN)/python -m benchmarks.dedup_peers $(BENCH_DATA)
+	$(BIN)/python -m benchmarks.dedup_scaling $(BENCH_DATA)
 
 chaos: setup  ## the long kill sweep: more seeds than the test suite has
 	$(BIN)/pytest -q tests/chaos --chaos-seeds 40
