@@ -13,9 +13,12 @@ from pipeline.inputs import FrozenInputs
 from pipeline.node_order import ordered
 from pipeline.shards import ShardSpec
 from pipeline.value import Artifact, artifacts, replace_artifacts
-from pipeline.work import Extent, Node, TaskPlan, Work
+from pipeline.work import Epochs, Extent, Node, TaskPlan, Work
 from pipeline.worker import TaskSpec
 from pipeline.works import ReadWork
+
+Event = tuple[str, int | str | None]
+"""Something of an input node that tasks wait for: one shard, those of an epoch, or all of them."""
 
 
 @dataclass
@@ -37,8 +40,11 @@ class NodeState:
     plans: Sequence[TaskPlan] = ()
     commits: dict[int, Commit] = field(default_factory=dict)
     waits: list[int] = field(default_factory=list)
-    waiting_for: dict[tuple[str, int | None], list[int]] = field(default_factory=dict)
-    """(input node, its shard, or None for all of them) -> the tasks that wait for it."""
+    waiting_for: dict[Event, list[int]] = field(default_factory=dict)
+    """What is not there yet -> the tasks that wait for it."""
+    epoch_of: dict[int, str] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    """Epoch -> its shards that are not committed yet."""
 
     @property
     def complete(self) -> bool:
@@ -92,6 +98,9 @@ class Graph:
             if index < len(state.plans):
                 self._check_inputs(state, present[index])
                 state.commits[index] = present[index]
+        epochs = state.extent.epochs
+        state.epoch_of = {k: label for label, shards in epochs.items() for k in shards}
+        state.left = {label: sum(k not in state.commits for k in shards) for label, shards in epochs.items()}
         state.waits = [0] * len(state.plans)
         for plan in state.plans:
             for event in self._missing(plan, state):
@@ -104,7 +113,7 @@ class Graph:
             paths = ", ".join(piece.path for piece in self.inputs[state.name].shards[commit.index])
             msg = (
                 f"step {state.name!r}: shard {commit.index} of this run was made from other content than {paths} holds "
-                f"now; give the run another --out, or restore the file"
+                f"now; give the run another --out, or restore the file (or the order of the epochs: new ones come last)"
             )
             raise UserError(msg)
 
@@ -172,12 +181,14 @@ class Graph:
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
-    def _missing(self, plan: TaskPlan, state: NodeState) -> Iterator[tuple[str, int | None]]:
+    def _missing(self, plan: TaskPlan, state: NodeState) -> Iterator[Event]:
         for role, needed in plan.needs.items():
             source = self.states[state.node.inputs[role]]
             if needed is None:
                 if not source.complete:
                     yield source.name, None
+            elif isinstance(needed, Epochs):
+                yield from ((source.name, label) for label in needed.labels if source.left.get(label))
             else:
                 yield from ((source.name, k) for k in needed if k not in source.commits)
 
@@ -187,9 +198,14 @@ class Graph:
         if commit.index in state.commits:
             return []
         state.commits[commit.index] = commit
-        events: list[tuple[str, int | None]] = [(name, commit.index)]
+        events: list[Event] = [(name, commit.index)]
         if state.complete:
             events.append((name, None))
+        label = state.epoch_of.get(commit.index)
+        if label is not None:
+            state.left[label] -= 1
+            if not state.left[label]:
+                events.append((name, label))
         freed = []
         for consumer in (self.states[c] for c in self.consumers[name]):
             for event in events:
@@ -212,8 +228,7 @@ class Graph:
             if parent is not None and role == "documents":
                 continue
             source = self.states[state.node.inputs[role]]
-            chosen = range(len(source.plans)) if needed is None else needed
-            inputs[role] = tuple(self.shard(source.name, k) for k in chosen)
+            inputs[role] = tuple(self.shard(source.name, k) for k in source.extent.named(needed))
         names = [(a, self._artifact_output(a.step).name) for a in artifacts(state.work) if a.step is not None]
         pieces = self.inputs[name].shards[index] if isinstance(state.work, ReadWork) else ()
         return TaskSpec(
@@ -244,6 +259,8 @@ class Graph:
             source = self.states[state.node.inputs[role]]
             if needed is None:
                 keys[role] = (self._key(source),)
+            elif isinstance(needed, Epochs):
+                keys[role] = (self._key(source), *needed.labels)
             else:
                 keys[role] = tuple(source.commits[k].key for k in needed if k in source.commits)
         return keys

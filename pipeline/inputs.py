@@ -52,19 +52,20 @@ def _as_tuples(value: Any) -> Any:
 class FrozenInputs(Value):
     """The files of a source and the pieces of each shard; a shard never changes its number.
 
-    epochs: the label of each shard; empty where the source declares none.
+    epochs: the label of each shard; empty where the source declares none. labels: the declared ones, in their order.
     """
 
     files: Annotated[tuple[FrozenFile, ...], BeforeValidator(_as_tuples)]
     shards: Annotated[tuple[tuple[Piece, ...], ...], BeforeValidator(_as_tuples)]
     epochs: Strings = ()
+    labels: Strings = ()
 
     def extent(self, limit: int | None = None) -> Extent:
         """Its shards, the first ``limit`` of them."""
         count = len(self.shards) if limit is None else min(limit, len(self.shards))
-        found: dict[str, list[int]] = {}
+        found: dict[str, list[int]] = {label: [] for label in self.labels}
         for shard, label in enumerate(self.epochs[:count]):
-            found.setdefault(label, []).append(shard)
+            found[label].append(shard)
         return Extent(count, {label: tuple(shards) for label, shards in found.items()})
 
 
@@ -94,7 +95,12 @@ def freeze(options: Read, base_dir: Path, previous: FrozenInputs | None = None) 
         made = _plan(options, [file for file in new if paths[file.path] == label], check=not shards)
         shards += made
         labels += [label] * len(made) if options.epochs else []
-    return FrozenInputs(files=(*(previous.files if previous else ()), *new), shards=tuple(shards), epochs=tuple(labels))
+    return FrozenInputs(
+        files=(*(previous.files if previous else ()), *new),
+        shards=tuple(shards),
+        epochs=tuple(labels),
+        labels=tuple(label for label, _ in options.epochs),
+    )
 
 
 def _check_epochs(paths: Mapping[str, str], previous: FrozenInputs | None) -> None:

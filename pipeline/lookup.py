@@ -1,10 +1,10 @@
-"""Finds documents of a run by id, by the beginning of an id, or by URL: reads id and url columns only."""
+"""Finds documents of a run by id, the beginning of an id, URL, record_id or origin: reads those columns only."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ from pipeline.report.reading import files, parquet
 Mask = npt.NDArray[np.bool_]
 
 _ID = re.compile(r"[0-9a-fA-F]{6,32}")
+_FEW_DIGITS = re.compile(r"[0-9a-fA-F]{1,5}")
+_ID_DIGITS = 32
 _ID_BYTES = 16
 _NEAREST = 5
 _SAME_HOST = 2000
@@ -27,22 +29,28 @@ _SAME_HOST = 2000
 
 
 def find_ids(run: Run, query: str) -> list[bytes]:
-    """Ids of the documents a query names: 32 hex digits, at least 6 first ones of a single id, or an exact URL.
+    """Ids of the documents a query names.
+
+    It is 32 hex digits, at least the 6 first ones of a single id, a whole URL, the id a source gave (``record_id``), or an
+    origin (``file#offset``; of the file its last part is enough). Digits that are a record_id are taken as that.
 
     Raises:
-        UserError: nothing is found (names the nearest URLs), or the digits begin several ids.
+        UserError: nothing is found (says what was looked for), or the digits begin several ids.
     """
-    if _ID.fullmatch(query):
-        found = _matching(run, lambda table: starts_with(table["id"], query.lower()))
-        if len(found) > 1:
-            some = ", ".join(one.hex() for one in sorted(found)[:_NEAREST])
-            more = ", …" if len(found) > _NEAREST else ""
-            msg = f"{len(found)} documents have ids that begin with {query}: {some}{more}; give more digits"
-            raise UserError(msg)
-    else:
-        found = _matching(run, lambda table: _equal(table, query))
+    named: set[bytes] = set()
+    begun: set[bytes] = set()
+    for table in _identities(run, _columns(query)):
+        named.update(_ids(table, named_rows(table, query)))
+        if _ID.fullmatch(query):
+            begun.update(_ids(table, starts_with(table["id"], query.lower())))
+    found = named | begun if len(query) == _ID_DIGITS else named or begun
     if not found:
         raise UserError(_not_found(run, query))
+    if not named and len(found) > 1:
+        some = ", ".join(one.hex() for one in sorted(found)[:_NEAREST])
+        more = ", …" if len(found) > _NEAREST else ""
+        msg = f"{len(found)} documents have ids that begin with {query}: {some}{more}; give more digits"
+        raise UserError(msg)
     return sorted(found)
 
 
@@ -73,20 +81,33 @@ def starts_with(ids: pa.ChunkedArray, digits: str) -> Mask:
     return mask
 
 
-def _equal(table: pa.Table, url: str) -> Mask:
-    return pc.fill_null(pc.equal(table["url"], url), fill_value=False).to_numpy()
+def named_rows(table: pa.Table, query: str) -> Mask:
+    """Rows whose URL or record_id is the query, or whose origin is it or ends with ``/`` and it."""
+    mask = np.zeros(table.num_rows, np.bool_)
+    for name in ("url", "record_id", "origin"):
+        if name in table.column_names:
+            column = table[name].cast(pa.string())
+            mask |= _true(pc.equal(column, query))
+            if name == "origin":
+                mask |= _true(pc.ends_with(column, pattern=f"/{query}"))
+    return mask
 
 
-def _matching(run: Run, match: Callable[[pa.Table], Mask]) -> set[bytes]:
-    found: set[bytes] = set()
-    for table in _identities(run):
-        ids = table.filter(pa.array(match(table)))["id"].drop_null()
-        found.update(one.as_py() for one in ids)
-    return found
+def _true(column: pa.ChunkedArray) -> Mask:
+    return pc.fill_null(column, fill_value=False).to_numpy()
 
 
-def _identities(run: Run) -> Iterator[pa.Table]:
-    """Ids and URLs of every row that was written anywhere; of a source that nothing copied, read again."""
+def _columns(query: str) -> Sequence[str]:
+    """What is compared with a query; origins are long, and all of them have a ``#``."""
+    return ("id", "url", "record_id", "origin") if "#" in query else ("id", "url", "record_id")
+
+
+def _ids(table: pa.Table, mask: Mask) -> Iterator[bytes]:
+    return (one.as_py() for one in table["id"].filter(pa.array(mask)).drop_null())
+
+
+def _identities(run: Run, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Those columns of every row that was written anywhere; of a source that nothing copied, read again."""
     copied = _copied_sources(run)
     for name in run.steps:
         if run.nodes[name]["dataset"] is None:
@@ -95,9 +116,10 @@ def _identities(run: Run) -> Iterator[pa.Table]:
         for file in row_files(dataset):
             with parquet(run.storage, file) as opened:
                 if {"id", "url"} <= set(opened.schema_arrow.names):
-                    yield opened.read(["id", "url"])
+                    yield opened.read([one for one in names if one in opened.schema_arrow.names])
         if dataset.kind == "source" and name not in copied:
-            yield from (docs.select(["id", "url"]) for docs in dataset.documents())
+            for docs in dataset.documents():
+                yield docs.select([one for one in names if one in docs.column_names])
 
 
 def row_files(dataset: Dataset) -> list[str]:
@@ -120,17 +142,31 @@ def _copied_sources(run: Run) -> set[str]:
 
 
 def _not_found(run: Run, query: str) -> str:
+    where = run.storage.uri
+    if "://" in query:
+        near = _nearest(run, query)
+        hint = f"the nearest: {', '.join(near)}" if near else "no URL of that host is among them"
+        kind = "URL or origin" if "#" in query else "URL"
+        return f"no document with the {kind} {query} in {where}; a URL is compared as it stands; {hint}"
+    quarantined = any(
+        run.nodes[name]["dataset"] and next(files(run[name], "quarantine", ".parquet"), None) for name in run.steps
+    )
+    lost = "; quarantined rows keep no record_id, look for their origin" if quarantined else ""
     if _ID.fullmatch(query):
-        return f"no document whose id begins with {query} in {run.storage.uri}; `sluice cat` shows the ids a step holds"
-    near = _nearest(run, query)
-    hint = f"the nearest: {', '.join(near)}" if near else "no URL of that host is among them"
-    return f"no document with the URL {query} in {run.storage.uri}; a URL is compared as it stands; {hint}"
+        said = f"no document whose id begins with {query} in {where}, and none whose record_id it is"
+        return f"{said}; `sluice cat` shows the ids a step holds{lost}"
+    if _FEW_DIGITS.fullmatch(query):
+        return f"no document has the record_id {query} in {where}; of an id give at least 6 of its 32 hex digits{lost}"
+    near = _nearest(run, query) if "." in query or "/" in query else ()
+    hint = f"; the nearest URLs: {', '.join(near)}" if near else ""
+    said = f"{query!r} is neither an id, a URL, a record_id nor an origin (file#offset) of a document in {where}"
+    return f"{said}; ids are 32 hex digits, a URL has its http://, record_id is the id that the source gave{hint}{lost}"
 
 
 def _nearest(run: Run, query: str) -> Sequence[str]:
     host = urlsplit(query).hostname or query.partition("/")[0]
     seen: dict[str, None] = {}
-    for table in _identities(run):
+    for table in _identities(run, ("id", "url")):
         same = pc.fill_null(pc.match_substring(table["url"], host), fill_value=False)
         seen.update((str(url), None) for url in table.filter(same)["url"].to_pylist())
         if len(seen) > _SAME_HOST:

@@ -58,16 +58,18 @@ def representative(run: Run, step: str, removed: Mapping[str, Any]) -> Place:
     return Place(Run.open(against["run"]), against["step"], removed["rep_shard"], removed["rep_row"])
 
 
-def representative_facts(run: Run, step: str, removed: Mapping[str, Any]) -> dict[str, Any]:
+def representative_facts(run: Run, step: str, removed: Mapping[str, Any], *, again: bool = True) -> dict[str, Any]:
     """What is known of the document that stays for a removed row: ``of``, and under ``of_`` url, source, date and run.
 
-    ``of_run`` is None where it is of the same run. Of a run that is not there any more only its path is known.
+    ``of_run`` is None where it is of the same run. Of a run that is not there any more only its path is known; where
+    a source would have to be read again and ``again`` is false, only the id.
     """
     level = removed.get("rep_level") or 0
     facts: dict[str, Any] = {"of": removed["rep_id"].hex(), **{f"of_{name}": None for name in ABOUT[1:]}}
     facts["of_run"] = _against(run, step)[level - 1]["run"] if level else None
     try:
-        found = representative(run, step, removed).read(ABOUT)
+        place = representative(run, step, removed)
+        found = place.read(ABOUT) if again or not place.read_again else None
     except UserError:
         return facts
     if found is not None and found["id"] == removed["rep_id"]:
@@ -111,5 +113,15 @@ def _removed_for(run: Run, step: str, identity: bytes) -> Iterator[pa.Table]:
 
 def _against(run: Run, step: str) -> Sequence[Mapping[str, str]]:
     """The other runs that a step's recipe names."""
-    verb = next(value for key, value in run.facts["recipe"][step].items() if key != "from")
-    return [next(iter(one.values())) for one in verb.get("against", ())]
+    return [next(iter(one.values())) for one in _verb(run, step).get("against", ())]
+
+
+def verification(run: Run, step: str) -> str | None:
+    """What a step counts of near pairs, ``jaccard`` or ``containment``; None where it goes by the estimate."""
+    minhash = _verb(run, step).get("minhash")
+    found = next(iter(minhash.values())).get("verify") if minhash else None
+    return None if found == "estimate" else found
+
+
+def _verb(run: Run, step: str) -> Mapping[str, Any]:
+    return next(value for key, value in run.facts["recipe"][step].items() if key != "from")

@@ -99,6 +99,12 @@ class Progress:
         elif self._mode == "plain":
             self._line(text)
 
+    def warn(self, text: str) -> None:
+        """A line that is shown whatever is said to be shown."""
+        self.note(f"warning: {text}")
+        if self._mode == "none":
+            self._line(f"warning: {text}")
+
     def tick(self, in_flight: int, *, last: bool = False) -> None:
         """Called by the driver's loop."""
         self._in_flight = in_flight

@@ -116,8 +116,10 @@ class Driver:
         self._sealed.add(state.name)
         ledger = total(state.commits[k].ledger for k in sorted(state.commits))
         for warning in warnings(state, ledger, self.storage):
-            self.progress.note(f"warning: {warning}")
+            self.progress.warn(warning)
         check(state.name, ledger, self.expect.get(state.name, Expect()))
+        for index in sorted(state.commits):
+            state.work.recheck(state.commits[index].facts)
         name = f"{state.dataset}/manifest.json"
         data = orjson.dumps(manifest(state, ledger, self.graph), option=orjson.OPT_INDENT_2)
         if not self.storage.exists(name) or self.storage.read_bytes(name) != data:

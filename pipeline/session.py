@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pipeline.backends.backend import Backend
 from pipeline.backends.inline import InlineBackend
 from pipeline.dataset import RUN_FILE, Run
-from pipeline.errors import UserError
+from pipeline.errors import DamagedFileError, UserError
 from pipeline.eventlog import logged
 from pipeline.fingerprint import FORMAT_VERSION
 from pipeline.graph import Graph
@@ -29,6 +29,7 @@ from pipeline.lease import Lease
 from pipeline.operator import Operator
 from pipeline.ownership import check_packages
 from pipeline.progress import Mode, Progress
+from pipeline.redo import make_anew
 from pipeline.run import Driver
 from pipeline.sealing import clear_scratch
 from pipeline.storage import Storage
@@ -37,6 +38,9 @@ from pipeline.workflow import Workflow
 from pipeline.works import Apply, ReadWork
 
 STOP_FILE = "stop"
+
+MOST_REDONE = 100
+"""Damaged files that one command makes anew; a disk that damages more of them needs a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,22 +74,36 @@ def run(workflow: Workflow, out: str, settings: Settings | None = None) -> Run:
     with Lease(storage), logged(storage, asdict(settings)) as log:
         clear_scratch(storage)
         inputs = freeze_inputs(workflow, storage)
-        graph = Graph(workflow.nodes(), inputs, settings.limit)
-        record = Record(workflow, graph, storage)
-        record.write()
         progress = Progress(settings.progress, log=log)
-        backend = _backend(storage, settings)
-        expect = {step.name: step.expect for step in workflow.steps}
         try:
-            # After the backend: Ray installs signal handlers of its own when it starts.
-            with _stoppable(storage) as should_stop:
-                Driver(graph, storage, backend, progress, expect, should_stop, record.write).run()
+            for attempt in range(MOST_REDONE + 1):
+                graph = Graph(workflow.nodes(), inputs, settings.limit)
+                try:
+                    _drive(workflow, graph, storage, settings, progress)
+                    break
+                except DamagedFileError as error:
+                    if attempt == MOST_REDONE:
+                        raise
+                    progress.note(make_anew(graph, storage, error))
         finally:
-            backend.close()
             progress.close()
-            record.write()
             clear_scratch(storage)
     return Run.open(out)
+
+
+def _drive(workflow: Workflow, graph: Graph, storage: Storage, settings: Settings, progress: Progress) -> None:
+    """Run a graph from what is committed to its end."""
+    record = Record(workflow, graph, storage)
+    record.write()
+    backend = _backend(storage, settings)
+    expect = {step.name: step.expect for step in workflow.steps}
+    try:
+        # After the backend: Ray installs signal handlers of its own when it starts.
+        with _stoppable(storage) as should_stop:
+            Driver(graph, storage, backend, progress, expect, should_stop, record.write).run()
+    finally:
+        backend.close()
+        record.write()
 
 
 def freeze_inputs(workflow: Workflow, storage: Storage) -> dict[str, FrozenInputs]:
@@ -168,6 +186,7 @@ class Record:
             "inputs": dict(state.deps),
             "dataset": state.dataset,
             "num_shards": len(state.plans) if state.dataset else None,
+            "recorded": state.work.recorded,
             **read,
         }
 

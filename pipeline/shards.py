@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.commit import Commit, Published
-from pipeline.errors import RunFailedError
+from pipeline.errors import DamagedFileError, RunFailedError
+from pipeline.file_state import REMEDY, check_sha256
 from pipeline.inputs import Piece
 from pipeline.readers.read import Read, read_shard
 from pipeline.storage import Storage
@@ -23,6 +25,8 @@ Rows = npt.NDArray[np.int64]
 
 ROWS_PER_READ = 4096
 """Rows a reader hands out at once; has no effect on results."""
+
+_HASHED = (".keep",)  # small, and without a checksum of their own as pages of Parquet and files of columns have
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,12 @@ class CommittedShard:
         """Local path of the output with that suffix.
 
         Raises:
-            RunFailedError: the shard has no such file, or it was cut off since the commit.
+            DamagedFileError: it is missing, was cut off since the commit, or is small and has other content.
+            RunFailedError: the shard has no such file.
         """
         for output in self.spec.outputs:
             if output.suffix == suffix and output.folder == "shards":
-                path = self.storage.local_path(output.name)
-                size = path.stat().st_size if path.exists() else None
-                if size != output.bytes:
-                    msg = (
-                        f"{path} is {'missing' if size is None else f'{size} bytes'}, its commit says {output.bytes}; "
-                        f"remove {self.spec.dataset}/commits/{self.index:08d}.json and run again to make it anew"
-                    )
-                    raise RunFailedError(msg)
-                return path
+                return committed_file(self.storage, output)
         names = ", ".join(output.suffix for output in self.spec.outputs) or "none"
         msg = f"shard {self.index} of {self.spec.dataset} has no file {suffix!r}, only: {names}"
         raise RunFailedError(msg)
@@ -91,9 +88,9 @@ class CommittedShard:
             case "documents":
                 if not any(output.suffix == ".parquet" and output.folder == "shards" for output in self.spec.outputs):
                     return  # nothing was read for this shard, so there was no schema to write
-                file = pq.ParquetFile(self.file(".parquet"))
-                for batch in file.iter_batches(batch_size=ROWS_PER_READ):
-                    yield pa.Table.from_batches([batch])
+                with _opened(self.file(".parquet")) as file:
+                    for batch in file.iter_batches(batch_size=ROWS_PER_READ):
+                        yield pa.Table.from_batches([batch])
             case "selection":
                 keep = self._keep()
                 for first, table in self.rows():
@@ -129,7 +126,8 @@ class CommittedShard:
                     kept[np.array(rows, np.int64)].tolist(), columns
                 )
             case "documents":
-                tables = _rows_of_groups(pq.ParquetFile(self.file(".parquet")), wanted, columns)
+                with _opened(self.file(".parquet")) as file:
+                    tables = list(_rows_of_groups(file, wanted, columns))
             case _:
                 tables = _rows_of_tables(self.documents(), wanted, columns)
         found = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
@@ -144,8 +142,46 @@ class CommittedShard:
         return spec is None or spec.kind == "source"
 
     def _keep(self) -> pa.ChunkedArray:
-        with pa.memory_map(str(self.file(".keep"))) as source:
-            return pa.ipc.open_file(source).read_all()["keep"]
+        return read_keep(self.file(".keep"))
+
+
+def committed_file(storage: Storage, output: Published) -> Path:
+    """Local path of a committed file.
+
+    Raises:
+        DamagedFileError: it is missing, was cut off since the commit, or is small and has other content.
+    """
+    path = storage.local_path(output.name, output.sha256)
+    size = path.stat().st_size if path.exists() else None
+    if size != output.bytes:
+        msg = f"{path} is {'missing' if size is None else f'{size} bytes'}, its commit says {output.bytes}; {REMEDY}"
+        raise DamagedFileError(path, msg)
+    if output.suffix in _HASHED:
+        check_sha256(path, output.sha256)
+    return path
+
+
+def read_keep(path: Path) -> pa.ChunkedArray:
+    """The bitmap of a selection: a boolean per row of the shard it selects from."""
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()["keep"]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file whose pages are checked as they are read.
+
+    Raises:
+        DamagedFileError: a page, or the footer, is not what was written.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the system, such as a disk that fails; Arrow's own have no number
+        msg = f"{path} is damaged: {error}; {REMEDY}"
+        raise DamagedFileError(path, msg) from error
 
 
 def _rows_of_groups(file: pq.ParquetFile, wanted: Rows, columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.stores import Folder, ObjectStore, is_uri, local
+from pipeline.stores import Folder, ObjectStore, is_uri, local, make_private
 
 
 class Storage:
     """A root under which files are named by relative POSIX paths and, ``write_bytes`` aside, never changed.
 
-    root: a folder, or a URI such as ``s3://bucket/prefix``. cache: where copies of remote files go; default a folder
-    of this user under the system's temporary folder.
+    root: a folder, or a URI such as ``s3://bucket/prefix``. cache: where copies of remote files go, a folder that only
+    this user may write; default one under the system's temporary folder.
     """
 
     def __init__(self, root: str | Path, cache: Path | None = None) -> None:
@@ -27,7 +27,9 @@ class Storage:
         self.uri = str(local(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
         self.short_id = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         self._cache = (cache or Path(tempfile.gettempdir()) / f"sluice-{os.getuid()}") / self.short_id
-        self._store = Folder(Path(self.uri)) if self.is_local else ObjectStore(self.uri, self._cache / "files")
+        self._store = (
+            Folder(Path(self.uri)) if self.is_local else ObjectStore(self.uri, self._cache.parent, self.short_id)
+        )
 
     def __repr__(self) -> str:
         return f"Storage({self.uri!r})"
@@ -71,12 +73,25 @@ class Storage:
         """Delete a file; nothing happens where there is none."""
         self._store.delete(_checked(name))
 
-    def local_path(self, name: str) -> Path:
-        """A local file with the content: the file itself, or a copy kept in a cache (published files never change)."""
-        return self._store.local_path(_checked(name))
+    def local_path(self, name: str, sha256: str | None = None) -> Path:
+        """A local file with the content: the file itself, or a copy kept in a cache (published files never change).
+
+        sha256: what a copy must have, looked at once per process; a copy that has another is fetched anew.
+
+        Raises:
+            DamagedFileError: the remote file is missing or has another sha256.
+            UserError: others may write to the cache.
+        """
+        return self._store.local_path(_checked(name), sha256)
+
+    def holds(self, path: str | Path) -> bool:
+        """True for a local path under this root, or of a local copy of one of its files."""
+        return Path(path).absolute().is_relative_to(Path(self.uri) if self.is_local else self._cache)
 
     def scratch(self) -> Path:
         """A local folder of this root's own for unfinished files, on the same disk as the root where that is local."""
+        if not self.is_local:
+            make_private(self._cache.parent)
         folder = (Path(self.uri) / ".scratch") if self.is_local else self._cache / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import stat
 import threading
 import uuid
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import IO, Any
 
 import fsspec
 
-from pipeline.errors import UserError
+from pipeline.errors import DamagedFileError, UserError
+from pipeline.file_state import REMEDY, check_sha256
 
 _PACKAGES = {
     "s3": "pip install 'sluice[s3]'",
@@ -131,8 +134,9 @@ class Folder:
         """Delete a file, if there is one."""
         self._path(name).unlink(missing_ok=True)
 
-    def local_path(self, name: str) -> Path:
-        """A local file with the content."""
+    def local_path(self, name: str, sha256: str | None = None) -> Path:
+        """The file itself; whoever wants it compared with its sha256 reads it."""
+        del sha256
         return self._path(name)
 
     def _path(self, name: str) -> Path:
@@ -140,13 +144,17 @@ class Folder:
 
 
 class ObjectStore:
-    """An object store behind fsspec. Creation is the store's own condition (``If-None-Match: *`` on S3)."""
+    """An object store behind fsspec. Creation is the store's own condition (``If-None-Match: *`` on S3).
 
-    def __init__(self, uri: str, cache: Path) -> None:
+    cache: a folder that nobody else may write, made when first needed. own: what this store's part of it is called.
+    """
+
+    def __init__(self, uri: str, cache: Path, own: str) -> None:
         self.fs = filesystem(uri)
         self._in_memory = uri.startswith("memory://")
         self._root = self.fs._strip_protocol(uri)  # noqa: SLF001  # fsspec's only way to a path in its own form
         self._cache = cache
+        self._files = cache / own / "files"
 
     def read_bytes(self, name: str) -> bytes:
         """The content of a file."""
@@ -199,18 +207,61 @@ class ObjectStore:
         except FileNotFoundError:
             return
 
-    def local_path(self, name: str) -> Path:
-        """A local file with the content."""
-        target = self._cache / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _temporary(target)
-            self.fs.get_file(self._path(name), str(temporary))
-            temporary.replace(target)
+    def local_path(self, name: str, sha256: str | None = None) -> Path:
+        """A copy in the cache, with this sha256 where one is given."""
+        make_private(self._cache)
+        target = self._files / name
+        if target.exists():
+            try:
+                if sha256 is not None:
+                    check_sha256(target, sha256)
+            except DamagedFileError:
+                target.unlink(missing_ok=True)  # the copy; what the store has may be right
+            else:
+                return target
+        self._fetch(name, target)
+        if sha256 is not None:
+            check_sha256(target, sha256)
         return target
+
+    def _fetch(self, name: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(target)
+        try:
+            self.fs.get_file(self._path(name), str(temporary))
+        except FileNotFoundError as error:
+            msg = f"{self.fs.unstrip_protocol(self._path(name))} is missing; {REMEDY}"
+            raise DamagedFileError(target, msg) from error
+        temporary.replace(target)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that nobody but this user may enter; one that is there already must be such a one.
+
+    Names under a temporary folder can be guessed, so another user could have made it, with files in it.
+
+    Raises:
+        UserError: it is a link or no folder, of another user, or others may write to it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    wrong = None
+    if not stat.S_ISDIR(found.st_mode):
+        wrong = "is a link or no folder"
+    elif found.st_uid != os.getuid():
+        wrong = f"belongs to user {found.st_uid}, not to {os.getuid()}"
+    elif found.st_mode & 0o022:
+        wrong = f"may be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    if wrong is not None:
+        msg = f"{folder}, where a run keeps files of its own, {wrong}; remove it, or set TMPDIR to a folder of your own"
+        raise UserError(msg)
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def _temporary(target: Path) -> Path:

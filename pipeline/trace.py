@@ -8,16 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.lookup import rows_with_id, starts_with
-from pipeline.pairs import REMOVED, representative_facts, stands_for
+from pipeline.lookup import named_rows, rows_with_id, starts_with
+from pipeline.pairs import REMOVED, representative_facts, stands_for, verification
 from pipeline.report.account import Account, StepAccount
-from pipeline.report.reading import files
+from pipeline.report.reading import columns, files
 from pipeline.work import owner
 
 Outcome = Literal["kept", "dropped", "duplicate", "held_out", "quarantined", "tokenized", "waiting", "missing"]
 
 TOKENIZED = "docs.parquet"
 HELD_OUT = "held_out.parquet"
+
+_ABOUT = ("url", "record_id", "source", "date", "origin")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Fate:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """As the outcome has it: ``operator``, ``reason``, ``value``, ``threshold``; ``error``; ``kind``, ``of``,
     ``of_url``, ``of_source``, ``of_date``, ``of_run`` (None: this one), ``estimate``, ``similarity`` (None: not
-    counted), ``cluster_size`` and the row of the step's account, ``removed``; ``stands_for`` and ``ids`` of some of
+    counted), ``verify`` (what similarity is: jaccard or containment), ``cluster_size`` and the row of the step's account, ``removed``; ``stands_for`` and ``ids`` of some of
     those a kept document stands for; ``set``; ``file``, ``start``, ``num_tokens``. ``measures`` where there are some."""
     rows: int = 1
 
@@ -48,11 +50,37 @@ def follow(account: Account, identity: bytes) -> list[Fate]:
 
 
 def about(account: Account, identity: bytes) -> dict[str, Any]:
-    """What is known of a document itself: url, source, date, origin; from the first row of it that was written."""
+    """What is known of a document itself: url, record_id, source, date, origin.
+
+    From the first row of it that was written; where nothing copied it, the source is read again.
+    """
     for step in account.steps:
         for _, row in _written(step, identity):
-            return {name: row.get(name) for name in ("url", "source", "date", "origin")}
+            return {name: row.get(name) for name in _ABOUT}
+    for step in account.steps:
+        if step.dataset.kind == "source":
+            for docs in step.dataset.documents():
+                hits = np.flatnonzero(starts_with(docs["id"], identity.hex()))
+                if len(hits):
+                    found = docs.select([name for name in _ABOUT if name in docs.column_names])
+                    row = found.slice(int(hits[0]), 1).to_pylist()[0]
+                    return {name: row.get(name) for name in _ABOUT}
     return {}
+
+
+def without_id(account: Account, origin: str) -> list[tuple[dict[str, Any], Fate]]:
+    """Records that could not be read, so that they have no id, by their origin: what is known of each, and its end."""
+    found = []
+    for step in account.steps:
+        for shard, file in files(step.dataset, "quarantine", ".parquet"):
+            names = (*_ABOUT, "id", "operator", "error", "excerpt")
+            table = columns(step.dataset, file, names)
+            table = table.filter(table["id"].is_null())
+            for row in table.filter(named_rows(table, origin)).to_pylist():
+                facts = {name: row[name] for name in ("operator", "error", "excerpt")}
+                fate = Fate(step.name, step.verb, "quarantined", shard, facts)
+                found.append(({name: row.get(name) for name in _ABOUT}, fate))
+    return found
 
 
 class _Walk:
@@ -127,6 +155,7 @@ class _Walk:
                     **representative_facts(step.dataset.run, step.name, row),
                     "estimate": row["estimate"],
                     "similarity": row.get("similarity"),
+                    "verify": verification(step.dataset.run, step.name),
                     "cluster_size": row["cluster_size"],
                     "removed": row,
                 }
@@ -162,6 +191,6 @@ def _written(step: StepAccount, identity: bytes) -> Iterator[tuple[int, dict[str
 
 
 def _measures(step: StepAccount, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the step's own operators measured."""
-    operators = {flow.operator for flow in step.ledger.flows}
+    """What the step itself and its own operators measured."""
+    operators = {step.name, *(flow.operator for flow in step.ledger.flows)}
     return {name: value for name, value in row.items() if name.rpartition(".")[0] in operators and value is not None}

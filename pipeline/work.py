@@ -22,6 +22,17 @@ EVERY = None
 
 
 @dataclass(frozen=True)
+class Epochs:
+    """A task's need of every shard of some epochs of an input, by their labels."""
+
+    labels: tuple[str, ...]
+
+
+Needs = tuple[int, ...] | Epochs | None
+"""Which shards of an input a task needs: these, those of some epochs, or every one."""
+
+
+@dataclass(frozen=True)
 class Extent:
     """The shards of an input: how many, and which of them each epoch declared on ``read`` has."""
 
@@ -32,13 +43,23 @@ class Extent:
         """The numbers of an epoch's shards, or of all."""
         return tuple(range(self.count)) if epoch is None else self.epochs.get(epoch, ())
 
+    def named(self, needs: Needs) -> tuple[int, ...]:
+        """The numbers of the shards that a task needs, ascending."""
+        match needs:
+            case None:
+                return tuple(range(self.count))
+            case Epochs():
+                return tuple(sorted(k for label in needs.labels for k in self.shards(label)))
+            case _:
+                return needs
+
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One shard task before it runs: its number and the shards of each input it needs (None: every one)."""
+    """One shard task before it runs: its number and the shards of each input it needs."""
 
     index: int
-    needs: Mapping[str, tuple[int, ...] | None]
+    needs: Mapping[str, Needs]
 
 
 class Shard(Protocol):
@@ -128,6 +149,13 @@ class Work(Value, ABC):
     @abstractmethod
     def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """The shard tasks, given the shards of each input role."""
+
+    def recheck(self, facts: Mapping[str, Any]) -> None:  # most works have no limits of their own
+        """Look again at what a committed task noted: a field of ``runtime`` may be another one than when it ran.
+
+        Raises:
+            RunFailedError: the task would not have been allowed to commit.
+        """
 
 
 class Sink(ABC):

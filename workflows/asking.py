@@ -44,21 +44,33 @@ def sample(  # noqa: PLR0913  # the options of a command
     step: Annotated[str, typer.Argument(help="Step of the recipe.", show_default=False)],
     reason: Annotated[
         str | None,
-        typer.Argument(metavar="[REASON]", help="With --dropped: operator:reason, or one of them.", show_default=False),
+        typer.Argument(
+            metavar="[REASON]",
+            help="With --dropped: operator:reason, or one of them; exact or near.",
+            show_default=False,
+        ),
     ] = None,
     *,
     dropped: Annotated[
         bool, typer.Option("--dropped", help="What the step dropped; without it, what it kept.")
+    ] = False,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="What raised an error or could not be read; REASON is an operator.")
     ] = False,
     number: Annotated[int, typer.Option("--n", "-n", min=1, help="Documents.")] = 10,
     language: Annotated[str | None, typer.Option(help="Only documents of this language.")] = None,
     whole: Annotated[bool, typer.Option("--text", help="Whole texts, where they are stored.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One object a line, all columns, bytes as hex.")] = False,
 ) -> None:
-    """Print a fixed random sample of what a step kept or dropped."""
+    """Print a fixed random sample of what a step kept, dropped or quarantined."""
+    from pipeline.errors import UserError
     from workflows.commands.sample import Asked, print_sample
 
-    asked = Asked(dropped=dropped or reason is not None, reason=reason, number=number, language=language)
+    if dropped and quarantined:
+        msg = "give --dropped or --quarantined, not both"
+        raise UserError(msg)
+    fate = "quarantined" if quarantined else "dropped" if dropped or reason is not None else "kept"
+    asked = Asked(fate=fate, reason=reason, number=number, language=language)
     print_sample(run, step, asked, whole=whole, as_json=as_json)
 
 

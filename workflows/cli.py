@@ -1,4 +1,4 @@
-"""The command line: ``sluice run``, ``plan``, ``status``, ``cat``, ``why``, ``whatif``, ``sample``, ``operators``, ``report``, ``logs``, ``stop``, ``submit``, ``doctor``."""
+"""The command line: ``sluice run``, ``plan``, ``status``, ``cat``, ``why``, ``whatif``, ``sample``, ``operators``, ``report``, ``logs``, ``stop``, ``submit``, ``verify``, ``doctor``."""
 
 # The engine takes a second to import (numba, pyarrow); help and completion must not wait for it, so each command
 # imports what it runs when it runs.
@@ -166,7 +166,11 @@ def why(
     run: RunFolder,
     document: Annotated[
         str,
-        typer.Argument(metavar="ID|URL", help="Id (or at least 6 of its first digits), or URL.", show_default=False),
+        typer.Argument(
+            metavar="DOCUMENT",
+            help="Id (or at least 6 of its first digits), URL, the source's own id (record_id), or origin (file#offset).",
+            show_default=False,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One object a document.")] = False,
 ) -> None:
@@ -251,6 +255,19 @@ def submit(  # noqa: PLR0913  # the options of a command
     del to  # one kind so far
     submission = Submission(recipe, out, tuple(overrides or ()), limit, working_dir, tuple(env or ()), driver_cpus)
     submit_recipe(submission, address, wait=wait)
+
+
+@app.command()
+def verify(
+    run: RunFolder,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Forget the shards of damaged files; the same run makes them anew.")
+    ] = False,
+) -> None:
+    """Compare every file of a run with the size and hash it was committed with."""
+    from workflows.commands.verify import verify as verify_files
+
+    verify_files(run, repair=repair)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pipeline.value import Artifact
@@ -23,16 +24,47 @@ def near(name: str, known: Iterable[str]) -> str:
 
 def parameters_at(cls: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     """Names of the parameters of ``cls``, or of the value within it at ``place``, as pydantic tells places."""
+    return list(_fields(_model_at(cls, place)))
+
+
+def unknown(cls: type[BaseModel], place: Sequence[int | str], name: str) -> str:
+    """That there is no such parameter at ``place``, and where it may belong: a level further in or out, or misspelt."""
+    fields = _fields(_model_at(cls, place))
+    further_in = {
+        inner: f"{label}.{inner}"
+        for label, info in fields.items()
+        for one in _models(info.annotation)
+        for inner in _fields(one)
+    }
+    *above, within = [*place] or [""]
+    misspelt = [*difflib.get_close_matches(name, fields, n=1), *difflib.get_close_matches(name, further_in, n=1)]
+    if name in further_in:
+        hint = f", did you mean {further_in[name]!r}?"
+    elif place and name in parameters_at(cls, above):
+        hint = f", did you mean {name!r} beside {within!r}, not in it?"
+    elif misspelt:
+        hint = f", did you mean {misspelt[0] if misspelt[0] in fields else further_in[misspelt[0]]!r}?"
+    else:
+        hint = near(name, fields)
+    return f"unknown parameter {name!r}{hint}"
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The parameters of a model by the names they have in a recipe."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
+def _model_at(cls: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
     model, within = cls, _models(cls)
     for part in place:
-        fields = {info.alias or name: info for name, info in model.model_fields.items()}
+        fields = _fields(model)
         named = next((found for found in within if found.__name__ == part), None)
         if named is not None:  # pydantic names the member of a union
             model = named
         elif part in fields:
             within = _models(fields[str(part)].annotation)
             model = within[0] if within else model
-    return [info.alias or name for name, info in model.model_fields.items()]
+    return model
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -59,6 +91,8 @@ _TAKEN: dict[str, tuple[str, ...]] = {
 """What is taken where pydantic tells this error; of a model or a literal it depends on which."""
 _OWN_WORDS = ("tuple_type", "list_type", "dict_type", "model_type")
 """Where these stand alone pydantic's sentence speaks of Python's types."""
+_SAME_MEANING = {"remove": "cut", "delete": "cut", "flag": "mark", "tag": "mark"}
+"""Words that people write for a choice whose letters are others."""
 
 
 class _Found(NamedTuple):
@@ -156,13 +190,32 @@ def _needs(cls: type[BaseModel], together: Sequence[_Found]) -> str:
     taken = list(dict.fromkeys(form for one in together for form in _taken(cls, one)))
     taken.sort(key=lambda form: (form.startswith("{"), form.startswith("'")))
     joined = " or ".join([", ".join(taken[:-1]), taken[-1]] if len(taken) > 1 else taken)
-    return f"needs {joined}, got {value!r}{_remedy(value, taken)}"
+    return f"needs {joined}, got {value!r}{_remedy(value, taken) or _in_mapping(cls, together[0])}"
+
+
+def _in_mapping(cls: type[BaseModel], one: _Found) -> str:
+    """How a bare value is written as the mapping that is needed; nothing where no parameter is plainly meant."""
+    value, model = one.value, _model_at(cls, one.detail["loc"])
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    if not plain or one.detail.get("ctx", {}).get("class_name") != model.__name__:
+        return ""
+    fields = _fields(model)
+    fitting = (float, int) if isinstance(value, int) else (type(value),)
+    required = [name for name, info in fields.items() if info.is_required()]
+    first, *others = required or [name for name, info in fields.items() if info.annotation in fitting] or [""]
+    more = "".join(f", {name}: {name.upper()}" for name in others if required)
+    return f"; write {{{first}: {value}{more}}}" if first else ""
 
 
 def _remedy(value: object, taken: Sequence[str]) -> str:
+    if isinstance(value, Mapping) and "a list" in taken:
+        inner = ", ".join(f"{name}: {one}" for name, one in value.items())
+        return f"; write [{{{inner}}}]"
     if not isinstance(value, str):
         return ""
-    close = difflib.get_close_matches(value, [form.strip("'") for form in taken if form.startswith("'")], n=1)
+    choices = [form.strip("'") for form in taken if form.startswith("'")]
+    close = [word for word in (_SAME_MEANING.get(value),) if word in choices]
+    close += difflib.get_close_matches(value, choices, n=1)
     if close:
         return f", did you mean {close[0]!r}?"
     if _FILE in taken:
@@ -174,7 +227,7 @@ def _sentence(cls: type[BaseModel], one: _Found) -> str:
     detail, kind = one.detail, one.detail["type"]
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         *above, name = detail["loc"]
-        return f"unknown parameter {name!r}{near(str(name), parameters_at(cls, above))}"
+        return unknown(cls, above, str(name))
     if kind == "missing":
         return "field required"
     if kind in _OWN_WORDS:
@@ -185,7 +238,8 @@ def _sentence(cls: type[BaseModel], one: _Found) -> str:
         message = re.sub(r"^\w+| after validation.*$", lambda at: many if at.start() == 0 else "", message)
     elif one.is_key:
         message = message.replace("String should", "the name should").replace("Input should", "the name should")
-    got = "" if ", got " in message and kind == "value_error" else f", got {one.value!r}"
+    told = kind == "value_error" and (" got " in message or isinstance(one.value, Mapping))  # that would be everything
+    got = "" if told else f", got {one.value!r}"
     remedy = _remedy(one.value, _taken(cls, one)) if kind == "literal_error" else ""
     return f"{message[:1].lower()}{message[1:]}{got}{remedy}"
 

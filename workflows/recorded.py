@@ -14,7 +14,8 @@ from pipeline.errors import UserError
 from pipeline.operator import Bound, Filter, Map, Operator, snake_case
 from pipeline.work import owner
 from workflows.overrides import apply_overrides, as_mapping, without_limits
-from workflows.problems import near, parameters_at
+from workflows.problems import explain, unknown
+from workflows.verbs import VERBS
 from workflows.yaml_marks import Marked
 
 _RERUN = "needs a rerun: sluice run RECIPE --out {out} --set {setting}"
@@ -61,6 +62,7 @@ def other_operators(
         name = text.partition("=")[0].strip()
         step, word, parameter = [*name.split("."), "", ""][:3]
         if word not in [operator.name for operator in was.get(step, ())]:
+            _check_verb(text, data["steps"].get(step, {}))
             raise UserError(_refusal(run, text, f"{name} is no threshold of a filter"))
         _check_thresholds(text, next(operator for operator in was[step] if operator.name == word))
         asked[step, word, parameter] = text
@@ -72,6 +74,27 @@ def other_operators(
         position = next(k for k, operator in enumerate(was[step]) if operator.name == name)
         found.append(_setting(run, text, was[step][position], then[step][position], parameter))
     return then, found
+
+
+def _check_verb(text: str, body: Mapping[str, Any]) -> None:
+    """What is wrong with a parameter of a verb, so that no rerun is advised that would be refused.
+
+    The other parameters are left at their defaults: only what is said of this one counts.
+    """
+    name, _, _ = text.partition("=")
+    word, *path = [*name.strip().split("."), ""][1:]
+    path = [part for part in path if part]
+    given = dict(body[word]) if word in VERBS and isinstance(body.get(word), Mapping) else {}
+    try:
+        VERBS[word](**given) if word in VERBS else None
+    except ValidationError as error:
+        told = [(place, words) for place, words in explain(VERBS[word], error, given) if _within(place, path)]
+        if told:
+            raise UserError("; ".join(f"{text}: {words}" for _, words in told)) from error
+
+
+def _within(place: Sequence[int | str], path: Sequence[str]) -> bool:
+    return [str(part) for part in place[: len(path)]] == list(path)
 
 
 def _check_thresholds(text: str, operator: Operator) -> None:
@@ -150,7 +173,7 @@ def _words(step: str, operator: Operator, detail: Any) -> str:
     *above, name = detail["loc"] or ("",)
     place = ".".join(str(part) for part in (step, operator.name, *detail["loc"]))
     if detail["type"] == "extra_forbidden":
-        return f"{place}: unknown parameter {name!r}{near(str(name), parameters_at(type(operator), above))}"
+        return f"{place}: {unknown(type(operator), above, str(name))}"
     message = detail["msg"].removeprefix("Value error, ")
     got = f", got {_got(detail['input'])}" if detail["loc"] else ""  # of the operator as a whole it would be everything
     return f"{place}: {message[:1].lower()}{message[1:]}{got}"

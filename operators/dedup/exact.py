@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy.typing as npt
 
 from operators.dedup.columns import open_columns, write_columns
 from operators.dedup.earlier.levels import ADDED, HASHES, EarlierRun, Known, Levels
+from operators.dedup.external_sort import ExternalSort, summed
+from operators.dedup.growing import GrowingColumns
+from operators.dedup.lookup import found_in
 from operators.dedup.order import Order, addresses, content_order, gather, shard_range
 from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, num_partitions, own_range
 from operators.dedup.signatures import EXACT, Signatures
@@ -30,7 +34,8 @@ class ExactCopies(Partitioned):
     ``similarity`` as in ``levels.Known``: an earlier level may have removed that text as a near copy. ``.originals``,
     sorted by ``row``: the documents that copies of this range go for, how many those are (``added``), and how many it
     stood for ``before``: 1, itself, unless it is of an earlier level. A 128-bit hash stands for a text.
-    Memory: the records of one slice, at most ``memory_gib`` unless that many rows hold one text, and the copies found.
+    Memory: the records of one slice, at most ``memory_gib`` unless that many rows hold one text; of the copies found
+    another quarter of that, the others lie in scratch.
     """
 
     signatures: Signatures
@@ -45,21 +50,14 @@ class ExactCopies(Partitioned):
             levels.verify(suffix, task.index, num_partitions(len(shards), self.partitions))
         files = SortedFiles([(s.index, s.file(EXACT)) for s in shards], "exact", "high", self.signatures.parameters)
         files.verify(task.index, self.partitions)
-        found: list[Arrays] = [_NONE]
+        found = _Found(task.scratch, self.memory_bytes // 4)
         for keys in files.slices(own_range(task.index, len(shards), self.partitions), self.memory_gib):
             at, group, known = _groups(files, keys, levels)
-            found.append(known)
+            found.add(known)
             if len(at):
-                found.append(self._decide(shards, at, group))
-        copies = _sorted_by_row(found)
-        rep, added = np.unique(copies["rep"], return_counts=True)
-        originals = {"row": rep, "before": levels.sizes(rep), "added": added.astype(np.uint64)}
-        outputs = []
-        for suffix, arrays in ((COPIES, copies), (ORIGINALS, originals)):
-            path = task.scratch / f"exact{suffix}"
-            write_columns(path, suffix[1:], {}, arrays)
-            outputs.append(Output(path, suffix))
-        facts = {"copies": len(copies["row"]), "groups": len(originals["row"]), "first_shard": shards[0].index}
+                found.add(self._decide(shards, at, group))
+        outputs, counts = found.write(levels)
+        facts = {"copies": counts[COPIES], "groups": counts[ORIGINALS]}
         return Result(outputs, facts=facts)
 
     def _decide(self, shards: Sequence[Shard], at: KeyArray, group: npt.NDArray[np.int64]) -> Arrays:
@@ -76,17 +74,64 @@ class ExactCopies(Partitioned):
         return {**parts, "equal": same.equal, "similarity": same.similarity}
 
 
-class Copies:
-    """The copies and originals of all partitions, of one shard at a time."""
+class _Found:
+    """Collects copies; in scratch files what does not fit in ``memory_bytes``."""
 
-    def __init__(self, shards: Sequence[Shard], *, verify: bool = False) -> None:
-        self._copies = [open_columns(shard.file(COPIES), "copies", verify=verify) for shard in shards]
-        self._originals = [open_columns(shard.file(ORIGINALS), "originals", verify=verify) for shard in shards]
+    def __init__(self, scratch: Path, memory_bytes: int) -> None:
+        self._scratch = scratch
+        self._by_row = ExternalSort(scratch, "by_row", memory_bytes // 2)
+        self._by_rep = ExternalSort(scratch, "by_rep", memory_bytes // 2)
+
+    def add(self, copies: Arrays) -> None:
+        """Take copies, in any order."""
+        high, low = copies["rep_id"].T
+        equal, similarity = copies["equal"].astype(np.uint64), copies["similarity"].view(np.uint64)
+        self._by_row.add([copies["row"], copies["rep"], high, low, equal, similarity])
+        self._by_rep.add([copies["rep"]])
+
+    def write(self, levels: Levels) -> tuple[list[Output], dict[str, int]]:
+        """The files ``.copies`` and ``.originals``, and how many rows each has."""
+        outputs, counts = [], {}
+        for suffix, parts in ((COPIES, self._copies()), (ORIGINALS, self._originals(levels))):
+            growing = GrowingColumns(self._scratch, suffix[1:])
+            for part in parts:
+                growing.add(part)
+            arrays = growing.arrays()
+            path = self._scratch / f"exact{suffix}"
+            write_columns(path, suffix[1:], {}, arrays)
+            outputs.append(Output(path, suffix))
+            counts[suffix] = len(arrays["row"])
+            growing.remove()
+        self._by_row.remove()
+        self._by_rep.remove()
+        return outputs, counts
+
+    def _copies(self) -> Iterator[Arrays]:
+        yield _NONE
+        for row, rep, high, low, equal, similarity in self._by_row.chunks():
+            ids = np.stack([high, low], axis=1)
+            alike = {"equal": equal.astype(np.uint16), "similarity": similarity.view(np.float64)}
+            yield {"row": row, "rep": rep, "rep_id": ids, **alike}
+
+    def _originals(self, levels: Levels) -> Iterator[Arrays]:
+        for rep, added in summed((rep, np.ones(len(rep), np.uint64)) for (rep,) in self._by_rep.chunks()):
+            yield {"row": rep, "before": levels.sizes(rep), "added": added}
+
+
+class Copies:
+    """The copies and originals of all partitions, of one shard at a time.
+
+    The files are checked and stay mapped, without file descriptors; what is asked for is read.
+    """
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._copies = [open_columns(shard.file(COPIES), "copies", verify=True) for shard in shards]
+        self._originals = [open_columns(shard.file(ORIGINALS), "originals", verify=True) for shard in shards]
 
     def of_shard(self, shard: int) -> Arrays:
         """``row``, ``rep``, ``rep_id``, ``equal``, ``similarity`` and ``size`` of a shard's copies, sorted by row."""
         parts = [(file, shard_range(file["row"], shard)) for file in self._copies]
-        copies = _sorted_by_row([_NONE, *({name: file[name][own] for name in _NONE} for file, own in parts)])
+        copies = _sorted_by_row([{name: file[name][own] for name in _NONE} for file, own in parts])
         return {**copies, "size": self.sizes(copies["rep"])}
 
     def rows_of_shard(self, shard: int) -> KeyArray:
@@ -115,11 +160,9 @@ class Copies:
     def _counted(self, at: KeyArray) -> tuple[KeyArray, KeyArray]:
         before, added = np.ones(len(at), np.uint64), np.zeros(len(at), np.uint64)
         for file in self._originals:
-            position = np.searchsorted(file["row"], at)
-            hit = position < len(file["row"])
-            hit[hit] = file["row"][position[hit]] == at[hit]
-            before[hit] = file["before"][position[hit]]
-            added[hit] += file["added"][position[hit]]
+            hit, where = found_in(file["row"], at)
+            before[hit] = file["before"][where]
+            added[hit] += file["added"][where]
         return before, added
 
 
@@ -132,8 +175,8 @@ def _groups(files: SortedFiles, keys: KeyRange, levels: Levels) -> tuple[KeyArra
     high, low, at = [_NONE["row"]], [_NONE["row"]], [_NONE["row"]]
     for shard, file in files.open():
         own = keys.within(file["high"])
-        high.append(file["high"][own])
-        low.append(file["low"][own])
+        high.append(file["high"][own].copy())  # so that the file need not stay open
+        low.append(file["low"][own].copy())
         at.append(addresses(shard, file["row"][own]))
     highs, lows, rows = np.concatenate(high), np.concatenate(low), np.concatenate(at)
     order = np.lexsort((rows, lows, highs))
@@ -164,6 +207,6 @@ _NONE: Arrays = {
 
 
 def _sorted_by_row(found: Sequence[Arrays]) -> Arrays:
-    joined = {name: np.concatenate([part[name] for part in found]) for name in _NONE}
+    joined = {name: np.concatenate([none, *(part[name] for part in found)]) for name, none in _NONE.items()}
     order = np.argsort(joined["row"])
     return {name: array[order] for name, array in joined.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,23 @@ class ExternalSort:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._stem}.{number}.sorted"
+
+
+def summed(parts: Iterable[tuple[KeyArray, KeyArray]]) -> Iterator[tuple[KeyArray, KeyArray]]:
+    """Distinct keys and the sum of each one's numbers; parts: keys, ascending through all of them, and numbers."""
+    last, total = np.empty(0, np.uint64), np.empty(0, np.uint64)
+    for keys, numbers in parts:
+        if not len(keys):
+            continue
+        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+        distinct, sums = keys[first], np.add.reduceat(numbers, first)
+        if len(last) and last[0] == distinct[0]:  # the key goes on in this part
+            sums[0] += total[0]
+        else:
+            yield last, total
+        yield distinct[:-1], sums[:-1]
+        last, total = distinct[-1:], sums[-1:]
+    yield last, total
 
 
 def write_run(path: Path, parts: Iterator[Rows] | Sequence[Rows], num_rows: int) -> Rows:

@@ -23,6 +23,7 @@ And the other way, a text of another program that is looked up in that index::
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -35,6 +36,7 @@ from operators.kernels.minhash import SEED, permutations
 from operators.kernels.shingles import HashArray, shingle_hashes
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
+from pipeline.shards import committed_file, read_keep
 
 
 def shingles(text: str, ngram: int = 5) -> HashArray:
@@ -114,14 +116,13 @@ def _check(metadata: Mapping[bytes, bytes], step: str) -> None:
         raise UserError(msg)
 
 
-def _file(dataset: Dataset, shard: int, suffix: str) -> str:
-    (name,) = (output.name for output in dataset.commits[shard].outputs if output.suffix == suffix)
-    return str(dataset.run.storage.local_path(name))
+def _file(dataset: Dataset, shard: int, suffix: str) -> Path:
+    (output,) = (output for output in dataset.commits[shard].outputs if output.suffix == suffix)
+    return committed_file(dataset.run.storage, output)
 
 
 def _keep(step: Dataset, shard: int) -> pa.ChunkedArray:
     if shard not in step.commits:
         msg = f"step {step.name!r} has not decided shard {shard} yet; finish the run, or take removed_too=True"
         raise UserError(msg)
-    with pa.memory_map(_file(step, shard, ".keep")) as source:
-        return pa.ipc.open_file(source).read_all()["keep"]
+    return read_keep(_file(step, shard, ".keep"))

@@ -13,14 +13,14 @@ from pydantic import Field
 
 from operators.dedup.columns import Columns, open_columns
 from operators.dedup.order import check_addressable
-from pipeline.work import Extent, Kind, ShardWork, TaskPlan
+from pipeline.work import Epochs, Extent, Kind, Needs, ShardWork, TaskPlan
 
 PER_SHARD = ("signatures", "runs")
 """Inputs with a shard per shard of documents; those of all other inputs belong to ranges of keys."""
 
 _ALL_KEYS = 1 << 64
 _SHARDS_PER_TASK = 8  # a task per 8 shards keeps the workers busy and the files few
-_MOST_TASKS = 128  # every task opens every run, and two files of every partition stay open together
+_MOST_TASKS = 128  # every task opens every run, and holds four files of every partition
 _BYTES_PER_RECORD = 128  # 66 measured: key, address, sort order, and copies; the rest is for what comes out
 
 
@@ -83,7 +83,7 @@ class SortedFiles:
         Keys are hashes, so equal widths hold about equal numbers. What still does not fit is cut around its most
         frequent key, as the middle of the largest file has it; a part of one key alone may be too large.
         """
-        limit = max(1, int(memory_gib * 2**30) // _BYTES_PER_RECORD)
+        limit = records_in(memory_gib)
         done: list[KeyRange] = []
         waiting, equal_parts = [keys], True
         while waiting:
@@ -112,6 +112,11 @@ class SortedFiles:
         return counts, middle
 
 
+def records_in(memory_gib: float) -> int:
+    """How many records are held in that much memory."""
+    return max(1, int(memory_gib * 2**30) // _BYTES_PER_RECORD)
+
+
 def num_partitions(num_shards: int, partitions: int | None) -> int:
     """How many tasks share the keys of that many shards: as asked, else one per 8 shards, 128 at most."""
     return 0 if num_shards == 0 else partitions or min(_MOST_TASKS, -(-num_shards // _SHARDS_PER_TASK))
@@ -136,10 +141,8 @@ class Partitioned(ShardWork):
         """A task per partition, each of which reads all of every input, or the epoch's shards where it has some."""
         counted = next(role for role in PER_SHARD if role in shards)
         count = num_partitions(len(shards[counted].shards(self.epoch)), self.partitions)
-        needs = {
-            role: extent.shards(self.epoch) if self.epoch is not None and role in PER_SHARD else None
-            for role, extent in shards.items()
-        }
+        own = None if self.epoch is None else Epochs((self.epoch,))
+        needs: dict[str, Needs] = {role: own if role in PER_SHARD else None for role in shards}
         check_addressable(shards[counted].count)
         return [TaskPlan(k, needs) for k in range(count)]
 

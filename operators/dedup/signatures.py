@@ -12,7 +12,7 @@ from pydantic import Field
 from operators.dedup.columns import Columns, open_columns, write_columns
 from operators.dedup.full_signatures import MINHASH, FullWriter
 from operators.dedup.near.ngram_sets import NGRAMS, NgramWriter
-from operators.dedup.sketch import Arrays, coded, group_names, sketch, sorted_hashes
+from operators.dedup.sketch import Arrays, coded, group_names, naming_step, sketch, sorted_hashes
 from operators.kernels.fold import SHA256
 from operators.kernels.shingles import shingle_hashes
 from pipeline.documents import ID_TYPE
@@ -80,7 +80,8 @@ class _SignatureSink(Sink):
             self._ngrams.add(*shingled)
         if shingled is not None and self._full is not None:
             self._full.add(docs["id"], *shingled)
-        self._parts.append(sketch(docs, shingled, work.num_perm, work.values))
+        with naming_step(self._task.node):
+            self._parts.append(sketch(docs, shingled, work.num_perm, work.values))
         self._groups.append(group_names(docs))
         return docs
 

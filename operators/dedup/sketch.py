@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,23 @@ from operators.dedup.order import date_keys, source_keys, value_column, word_pai
 from operators.kernels.buffers import OffsetArray, TextBuffers, text_buffers
 from operators.kernels.minhash import minhash, slots
 from operators.kernels.shingles import HashArray
-from pipeline.documents import ID_TYPE
+from pipeline.documents import ID_TYPE, SCHEMA
 from pipeline.errors import UserError
 from pipeline.rejects import languages, sources
 
 Arrays = dict[str, npt.NDArray[Any]]
 Shingled = tuple[HashArray, OffsetArray]
 """What ``shingle_hashes`` gives: hashes of all n-grams, and where those of each document begin."""
+
+
+@contextmanager
+def naming_step(node: str) -> Iterator[None]:
+    """A user's mistake that shows only in the documents names the step."""
+    try:
+        yield
+    except UserError as error:
+        msg = f"step {node.partition('.')[0]!r}: {error}"
+        raise UserError(msg) from error
 
 
 def sketch(docs: pa.Table, shingled: Shingled | None, num_perm: int, values: Sequence[str] = ()) -> Arrays:
@@ -89,17 +100,15 @@ def _numbers(docs: pa.Table, name: str) -> npt.NDArray[np.float64]:
     if docs.num_rows == 0:
         return np.empty(0)  # a shard in which nothing was read has no schema
     if name not in docs.column_names:
-        near = difflib.get_close_matches(name, docs.column_names, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, docs.column_names, n=1)
         meant = f", did you mean {near[0]!r}?" if near else ""
         columns = ", ".join(docs.column_names)
         msg = f"keep: the documents have no column {name!r} to choose by{meant}; they have {columns}"
         raise UserError(msg)
     column = docs[name].combine_chunks()
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
-        msg = (
-            f"keep: column {name!r} holds {column.type}, not numbers; choose by a column of numbers "
-            f"(column_types: {{{name}: float}} on the read step reads one)"
-        )
+        typed = f" (column_types: {{{name}: float}} on the read step reads one)" if name not in SCHEMA.names else ""
+        msg = f"keep: column {name!r} holds {column.type}, not numbers; choose by a column of numbers{typed}"
         raise UserError(msg)
     column = column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column
     return pc.fill_null(column.cast(pa.float64(), safe=False), float("nan")).to_numpy(zero_copy_only=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from operators.dedup.sketch import Arrays
 from pipeline.documents import ID_TYPE
 from pipeline.ledger import Count, Ledger
 from pipeline.work import Output
+
+Flags = npt.NDArray[np.bool_]
 
 KEEP, REMOVED, CLUSTERS = ".keep", ".removed.parquet", ".clusters.parquet"
 
@@ -61,17 +64,22 @@ def removed_table(removed: Arrays, sketch: Columns) -> pa.Table:
     return pa.table([pa.array(columns[field.name], field.type) for field in REMOVED_SCHEMA], schema=REMOVED_SCHEMA)
 
 
-def account(sketch: Columns, keep: npt.NDArray[np.bool_], removed: Arrays) -> Ledger:
-    """The ledger of a shard, from the lengths and groups in its sketch."""
+def account(sketch: Columns, keep: Flags, duplicates: Mapping[str, Flags], dropped: Mapping[str, Flags]) -> Ledger:
+    """The ledger of a shard, from the lengths and groups in its sketch.
+
+    duplicates, dropped: the rows that went for each reason, bool (N,); a reason without rows is left out.
+    """
     size = sketch["bytes"].astype(np.int64)
-    ledger = Ledger(into=Count(len(keep), int(size.sum())), kept=Count(int(keep.sum()), int(size[keep].sum())))
-    for name, rows in (("exact", removed["row"][removed["exact"]]), ("near", removed["row"][~removed["exact"]])):
-        if len(rows):
-            ledger.duplicates[name] = Count(len(rows), int(size[rows].sum()))
+
+    def count(rows: Flags) -> Count:
+        return Count(int(rows.sum()), int(size[rows].sum()))
+
+    ledger = Ledger(into=count(np.ones(len(keep), np.bool_)), kept=count(keep))
+    ledger.duplicates = {name: count(rows) for name, rows in duplicates.items() if rows.any()}
+    ledger.dropped = {name: count(rows) for name, rows in dropped.items() if rows.any()}
     for code, group in enumerate(sketch.parameters["groups"]):
         mine = sketch["group"] == code
-        ledger.group_into[group] = Count(int(mine.sum()), int(size[mine].sum()))
-        ledger.group_kept[group] = Count(int((mine & keep).sum()), int(size[mine & keep].sum()))
+        ledger.group_into[group], ledger.group_kept[group] = count(mine), count(mine & keep)
     return ledger
 
 

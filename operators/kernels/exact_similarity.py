@@ -11,7 +11,7 @@ from operators.kernels.buffers import ByteArray, OffsetArray
 from operators.kernels.compiled import kernel, lean_kernel
 from operators.kernels.minhash import band_keys
 from operators.kernels.shingles import HashArray, KeyArray
-from operators.kernels.survivors import MOST_REPRESENTATIVES, Buckets, equal_slots, place_of
+from operators.kernels.survivors import MOST_REPRESENTATIVES, Buckets, empty_buckets, enter, equal_slots, place_of
 
 Measure = Literal["jaccard", "containment"]
 FloatArray = npt.NDArray[np.float64]
@@ -121,28 +121,7 @@ def _verified_kernel(
         out_similarity[doc] = best_found if best >= 0 else np.nan
         if best < 0:
             for band in range(num_bands):
-                entries = _enter(buckets, keys[doc, band], doc, entries, most)
-
-
-@kernel
-def _enter(buckets: Buckets, key: np.uint64, doc: int, entries: int, most: int) -> int:
-    """Add a document that stays to a bucket unless that is full; returns how many entries there are."""
-    place = place_of(buckets.table, buckets.key, key)
-    last, members = np.int64(-1), 0
-    entry = buckets.table[place]
-    while entry >= 0:
-        last, members = np.int64(entry), members + 1
-        entry = buckets.following[entry]
-    if members == most:
-        return entries
-    buckets.key[entries] = key
-    buckets.doc[entries] = doc
-    buckets.following[entries] = -1
-    if last < 0:
-        buckets.table[place] = entries
-    else:
-        buckets.following[last] = entries
-    return entries + 1
+                entries = enter(buckets, keys[doc, band], doc, entries, most)
 
 
 class Verified(NamedTuple):
@@ -174,14 +153,6 @@ def verified_survivors(
     say no is not counted. Time per pair: linear in the n-grams of both. Memory: as the estimate, and the sets.
     """
     num_docs = len(slot_bytes)
-    num_keys = num_docs * bands
-    index = np.int32 if num_keys < 2**30 else np.int64
-    buckets = Buckets(
-        table=np.full(1 << max(4, (2 * num_keys - 1).bit_length()), -1, index),
-        key=np.empty(num_keys, np.uint64),
-        doc=np.empty(num_keys, index),
-        following=np.empty(num_keys, index),
-    )
     measure, threshold = rule
     out, similarity = np.empty((num_docs, 2), np.int64), np.empty(num_docs)
     keys = band_keys(slot_bytes, bands, rows)
@@ -191,7 +162,7 @@ def verified_survivors(
         given,
         (float(threshold), measure == "containment"),
         (num_kept, most),
-        buckets,
+        empty_buckets(num_docs * bands),
         out,
         similarity,
     )

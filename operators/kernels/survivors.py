@@ -37,6 +37,17 @@ class Buckets(NamedTuple):
     following: IndexArray
 
 
+def empty_buckets(num_entries: int) -> Buckets:
+    """Buckets without entries, with room for that many."""
+    index = np.int32 if num_entries < 2**30 else np.int64
+    return Buckets(
+        table=np.full(1 << max(4, (2 * num_entries - 1).bit_length()), -1, index),
+        key=np.empty(num_entries, np.uint64),
+        doc=np.empty(num_entries, index),
+        following=np.empty(num_entries, index),
+    )
+
+
 @kernel
 def place_of(table: IndexArray, entry_key: KeyArray, key: np.uint64) -> np.uint64:
     """Where a key stands in the table, or would stand; keys are hashes already."""
@@ -45,6 +56,27 @@ def place_of(table: IndexArray, entry_key: KeyArray, key: np.uint64) -> np.uint6
     while table[place] >= 0 and entry_key[table[place]] != key:
         place = (place + np.uint64(1)) & mask
     return place
+
+
+@kernel
+def enter(buckets: Buckets, key: np.uint64, doc: int, entries: int, most: int) -> int:
+    """Add a document that stays to a bucket unless that is full; returns how many entries there are."""
+    place = place_of(buckets.table, buckets.key, key)
+    last, members = np.int64(-1), 0
+    entry = buckets.table[place]
+    while entry >= 0:
+        last, members = np.int64(entry), members + 1
+        entry = buckets.following[entry]
+    if members == most:
+        return entries
+    buckets.key[entries] = key
+    buckets.doc[entries] = doc
+    buckets.following[entries] = -1
+    if last < 0:
+        buckets.table[place] = entries
+    else:
+        buckets.following[last] = entries
+    return entries + 1
 
 
 @kernel
@@ -74,26 +106,9 @@ def _greedy_kernel(
                 entry = buckets.following[entry]
         out[doc, 0] = best
         out[doc, 1] = best_equal if best >= 0 else 0
-        if best >= 0:
-            continue
-        for band in range(num_bands):
-            key = keys[doc, band]
-            place = place_of(buckets.table, buckets.key, key)
-            last, members = np.int64(-1), 0
-            entry = buckets.table[place]
-            while entry >= 0:
-                last, members = np.int64(entry), members + 1
-                entry = buckets.following[entry]
-            if members == most:
-                continue
-            buckets.key[entries] = key
-            buckets.doc[entries] = doc
-            buckets.following[entries] = -1
-            if last < 0:
-                buckets.table[place] = entries
-            else:
-                buckets.following[last] = entries
-            entries += 1
+        if best < 0:
+            for band in range(num_bands):
+                entries = enter(buckets, keys[doc, band], doc, entries, most)
 
 
 def survivors(
@@ -117,15 +132,8 @@ def survivors(
     Time: linear, at most ``bands * most`` comparisons a document. Memory: about 500 bytes a document at 14 bands.
     """
     num_docs = len(slot_bytes)
-    num_keys = num_docs * bands
-    index = np.int32 if num_keys < 2**30 else np.int64
-    buckets = Buckets(
-        table=np.full(1 << max(4, (2 * num_keys - 1).bit_length()), -1, index),
-        key=np.empty(num_keys, np.uint64),
-        doc=np.empty(num_keys, index),
-        following=np.empty(num_keys, index),
-    )
     out = np.empty((num_docs, 2), np.int64)
+    buckets = empty_buckets(num_docs * bands)
     _greedy_kernel(slot_bytes, band_keys(slot_bytes, bands, rows), num_kept, needed, most, buckets, out)
     return out[:, 0], out[:, 1]
 

@@ -20,6 +20,7 @@ from pipeline.commit import Commit
 from pipeline.errors import UserError
 from pipeline.ownership import check_packages
 from pipeline.storage import Storage
+from pipeline.stores import make_private
 from pipeline.worker import Assignment, execute
 
 _THREADS = {
@@ -88,6 +89,7 @@ class RayBackend:
         self._temp = ray_folder(self._storage)
         end_leftovers(self._temp)
         shutil.rmtree(self._temp, ignore_errors=True)
+        make_private(self._temp)
         cpus = max(workers or 0, os.cpu_count() or 1)
         ray.init(
             address="local",

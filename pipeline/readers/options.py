@@ -105,11 +105,10 @@ class Read(Value):
             raise ValueError(msg)
         labels = [label for label, _ in self.epochs]
         for label, paths in self.epochs:
-            if not _LABEL.fullmatch(label) or labels.count(label) > 1 or not paths:
-                msg = (
-                    f"epoch {label!r} is given twice, has no paths, or is not made of letters, digits, - and _; "
-                    f"write it as in epochs: {{2024-10: [crawl/*.warc.gz]}}"
-                )
+            wrong = "is not made of letters, digits, - and _" if not _LABEL.fullmatch(label) else ""
+            wrong = wrong or ("is given twice" if labels.count(label) > 1 else "") or ("" if paths else "has no paths")
+            if wrong:
+                msg = f"epoch {label!r} {wrong}; write it as in epochs: {{2024-10: [crawl/*.warc.gz]}}"
                 raise ValueError(msg)
 
     def _check_encoding(self) -> None:

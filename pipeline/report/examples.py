@@ -12,7 +12,7 @@ from pipeline.documents import EXCERPT_CHARS
 from pipeline.report.account import Account, StepAccount
 from pipeline.report.markup import Content, Markup, element, folded, markup, section, table
 from pipeline.report.reading import chosen, columns, files, smallest_ids
-from pipeline.report.units import count
+from pipeline.report.units import count, measured
 
 _PER_REASON = 3
 _KEPT = 6
@@ -72,9 +72,10 @@ def _dropped_tables(step: StepAccount) -> Iterator[pa.Table]:
 
 
 def _why(row: Mapping[str, object]) -> str:
-    measured = f" measured {row['value']}," if row["value"] is not None else ""
-    wanted = f" wanted {row['threshold']}" if row["threshold"] else ""
-    return f"{row['operator']}:{row['reason']}{measured}{wanted}".rstrip(",")
+    threshold = str(row["threshold"]) if row["threshold"] else None
+    found = f" measured {measured(str(row['value']), threshold)}," if row["value"] is not None else ""
+    wanted = f" wanted {threshold}" if threshold else ""
+    return f"{row['operator']}:{row['reason']}{found}{wanted}".rstrip(",")
 
 
 def _document(row: Mapping[str, object], why: str | None) -> Markup:

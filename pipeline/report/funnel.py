@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from pipeline.ledger import Count, Ledger, merge_counts
 from pipeline.report.account import Account, StepAccount
+from pipeline.report.units import share
+
+_OF_DOCUMENTS = ("source", "documents", "selection", "tokens")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ class FunnelRow:
     reasons: tuple[tuple[str, Count], ...]
     """Why documents left here, most frequent first."""
     seconds: float
+    of_split: bool = False
+    """True of a set of a split: what did not go into it went into another."""
+
+    @property
+    def gone(self) -> str:
+        """The share of the documents that left here."""
+        left = share(self.into.docs - self.out.docs, self.into.docs)
+        return f"{left} in other sets" if self.of_split and self.into.docs else left
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,12 @@ def token_rates(account: Account) -> TokenRates | None:
 def funnel(account: Account) -> list[FunnelRow]:
     """Rows in the order of the recipe. Only steps through which documents go."""
     rates = token_rates(account)
-    return [row for step in account.steps if step.ledger.into.docs for row in _rows(account, step, rates)]
+    return [row for step in account.steps if _has_documents(step) for row in _rows(account, step, rates)]
+
+
+def _has_documents(step: StepAccount) -> bool:
+    """True where documents go through; also where there were none to go, so that nothing looks like success."""
+    return bool(step.ledger.into.docs) or (bool(step.dataset.commits) and step.dataset.kind in _OF_DOCUMENTS)
 
 
 def _rows(account: Account, step: StepAccount, rates: TokenRates | None) -> Iterator[FunnelRow]:
@@ -83,6 +99,7 @@ def _rows(account: Account, step: StepAccount, rates: TokenRates | None) -> Iter
             _amount(_languages(ledger, "kept"), rates, raw=account.is_raw(step, None)),
             _reasons(ledger, None),
             step.cpu_s,
+            step.verb == "split",
         )
         return
     last = len(ledger.flows) - 1
@@ -90,7 +107,8 @@ def _rows(account: Account, step: StepAccount, rates: TokenRates | None) -> Iter
         raw_out = account.is_raw(step, position + 1 if position < last else None)
         yield FunnelRow(
             step.name,
-            flow.operator,
+            # An operator that a verb of its own, not an apply, named after the step.
+            step.verb if flow.operator == step.name and step.verb != "apply" else flow.operator,
             _amount(flow.into, rates, raw=account.is_raw(step, position)),
             _amount(flow.out, rates, raw=raw_out),
             _reasons(ledger, flow.operator, rest=position == last),

@@ -141,7 +141,7 @@ def _funnel_row(row: FunnelRow, most: int, *, with_tokens: bool) -> list[Markup 
         count(row.into.docs),
         count(row.out.docs),
         svg.bar(row.out.docs / most, gone / most),
-        share(gone, row.into.docs),
+        row.gone,
         size(row.into.bytes),
         size(row.out.bytes),
     ]
@@ -191,8 +191,8 @@ def _groups(account: Account) -> Markup:
     for step in account.steps:
         ledger = step.ledger
         keys = sorted(ledger.group_into, key=lambda key: (-ledger.group_into[key].docs, key))
-        if not keys:
-            continue
+        if not keys or (step.dataset.kind == "source" and account.consumers(step.name)):
+            continue  # nothing has told languages apart yet; the next step says what came in
         rows = []
         for key in keys[:_GROUPS]:
             source, _, language = key.rpartition("|")
@@ -211,7 +211,8 @@ def _groups(account: Account) -> Markup:
             )
         head = ("source", "language", "documents in", "kept", "share", "bytes in", "kept")
         more = element("p", f"The {_GROUPS} largest of {len(keys):,}.", class_="note") if len(keys) > _GROUPS else None
-        parts.append(folded(f"{step.name} ({len(keys):,} groups)", table(head, rows, text_columns=2), more))
+        groups = f"{len(keys):,} group{'s' if len(keys) > 1 else ''}"
+        parts.append(folded(f"{step.name} ({groups})", table(head, rows, text_columns=2), more))
     return section("Sources and languages", *parts)
 
 

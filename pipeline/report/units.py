@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 _STEP = 1000.0
+_SMALL = 0.001  # below, four places would leave one digit
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
 def count(number: int | None) -> str:
@@ -35,6 +39,19 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def measured(value: str, threshold: str | None = None) -> str:
+    """A measured value, as it is stored, to four places; all of them where rounding would make it the threshold."""
+    try:
+        exact = float(value)
+    except ValueError:
+        return value  # a label
+    if "." not in value and "e" not in value:
+        return value
+    short = f"{exact:.4f}" if abs(exact) >= _SMALL or not exact else f"{exact:.4g}"
+    bounds = [float(one) for one in _NUMBER.findall(threshold or "")]
+    return value if len(short) >= len(value) or (float(short) in bounds and exact not in bounds) else short
 
 
 def number(value: float) -> str:

@@ -81,10 +81,11 @@ def _round_step(step: float) -> float:
 
 
 def _powers(above: Floats, high: float, *, whole: bool) -> list[float]:
-    """0, then 1, 2, 5 times powers of ten, or powers alone where these would be too many. above: values above 0."""
+    """0, then 1, 2, 5 times powers of ten, or powers alone where these would be too many, and of them the last. above: values above 0."""
     low = float(np.quantile(above, _OUTER[0]))
     first, last = math.floor(math.log10(low)), math.floor(math.log10(max(high, low)))
-    first = max(first, 0) if whole else first
+    # What lies more powers below than a histogram has bins joins the bin of 0.
+    first = max(first, last + 1 - 2 * _WANTED, 0 if whole else first)
     digits = (1, 2, 5) if 3 * (last - first + 1) <= 2 * _WANTED else (1,)
     found = [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits]
     return [0.0, *(at for at in found if at <= high)]

@@ -81,7 +81,7 @@ def test_a_shard_is_of_one_epoch(folder: Path) -> None:
     frozen = freeze(read(TWO, group_bytes=10**6), folder)
     assert paths(frozen) == [("old", ["in-1.jsonl", "in-2.jsonl"]), ("new", ["in-0.jsonl"])]
     assert frozen.extent() == Extent(2, {"old": (0,), "new": (1,)})
-    assert frozen.extent(1) == Extent(1, {"old": (0,)})
+    assert frozen.extent(1) == Extent(1, {"old": (0,), "new": ()})
     assert frozen.extent().shards("new") == (1,)
     assert frozen.extent().shards() == (0, 1)
 

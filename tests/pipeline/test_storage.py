@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
+import os
 import pickle
+import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.errors import DamagedFileError, UserError
 from pipeline.storage import Storage, probe
 from pipeline.stores import filesystem, open_input
 
@@ -154,6 +157,87 @@ def test_a_storage_travels_to_another_process(tmp_path: Path) -> None:
     copy = pickle.loads(pickle.dumps(storage))
     assert (copy.uri, copy.scratch()) == (storage.uri, storage.scratch())
     assert copy.read_bytes("a") == b"1"
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Storage:
+    """A storage in memory with one file."""
+    storage = Storage(f"memory://{uuid.uuid4().hex}", tmp_path / "cache")
+    storage.write_bytes("shards/0.keep", b"rows")
+    return storage
+
+
+ROWS_SHA256 = hashlib.sha256(b"rows").hexdigest()
+
+
+def cached(folder: Path) -> Path:
+    (path,) = folder.glob("cache/*/files/shards/0.keep")
+    return path
+
+
+def test_a_planted_copy_is_not_believed(remote: Storage, tmp_path: Path) -> None:
+    assert remote.local_path("shards/0.keep", ROWS_SHA256).read_bytes() == b"rows"
+    cached(tmp_path).write_bytes(b"ROWS")
+    assert remote.local_path("shards/0.keep", ROWS_SHA256).read_bytes() == b"rows"
+
+
+def test_a_copy_is_hashed_once_and_fetched_once(remote: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = remote.local_path("shards/0.keep", ROWS_SHA256)
+    monkeypatch.setattr("pipeline.file_state.file_sha256", None)
+    remote.delete("shards/0.keep")
+    assert remote.local_path("shards/0.keep", ROWS_SHA256) == first
+
+
+def test_a_remote_file_that_is_not_what_was_committed_is_refused(remote: Storage) -> None:
+    remote.write_bytes("shards/0.keep", b"sown")
+    with pytest.raises(DamagedFileError, match=r"0\.keep has sha256 .*run again: it is made anew"):
+        remote.local_path("shards/0.keep", ROWS_SHA256)
+    with pytest.raises(DamagedFileError, match=r"memory://.*none\.keep is missing") as caught:
+        remote.local_path("shards/none.keep", ROWS_SHA256)
+    assert caught.value.path.endswith("/shards/none.keep")
+
+
+def test_the_cache_is_made_for_this_user_alone(remote: Storage, tmp_path: Path) -> None:
+    remote.local_path("shards/0.keep")
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+def test_a_cache_that_others_could_read_is_closed_to_them(remote: Storage, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(mode=0o755)
+    remote.scratch()
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+def _open(cache: Path) -> None:
+    cache.mkdir()
+    cache.chmod(0o777)
+
+
+def _linked(cache: Path) -> None:
+    cache.with_name("elsewhere").mkdir(mode=0o700)
+    cache.symlink_to(cache.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("planted", "why"),
+    [(_open, "may be written by others"), (_linked, "is a link"), (Path.touch, "no folder")],
+    ids=["open", "link", "file"],
+)
+@pytest.mark.parametrize("use", [Storage.scratch, lambda s: s.local_path("shards/0.keep")], ids=["scratch", "copy"])
+def test_a_cache_that_others_may_have_filled_is_refused(
+    remote: Storage, tmp_path: Path, planted: Callable[[Path], None], why: str, use: Callable[[Storage], Path]
+) -> None:
+    planted(tmp_path / "cache")
+    with pytest.raises(UserError, match=f"{why}.*remove it, or set TMPDIR"):
+        use(remote)
+
+
+def test_a_cache_of_another_user_is_refused(remote: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").mkdir(mode=0o700)
+    me = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    with pytest.raises(UserError, match=f"belongs to user {me}, not to {me + 1}"):
+        remote.local_path("shards/0.keep")
 
 
 def test_an_unknown_scheme_is_named() -> None:

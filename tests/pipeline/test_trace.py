@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,10 +16,15 @@ from pipeline.documents import ID_TYPE
 from pipeline.errors import UserError
 from pipeline.lookup import find_ids, starts_with
 from pipeline.pairs import representative, representative_facts, stands_for, texts
+from pipeline.readers.read import Read
 from pipeline.report.account import Account
+from pipeline.session import Settings
+from pipeline.session import run as run_workflow
 from pipeline.storage import Storage
-from pipeline.trace import about, follow
-from tests.pipeline.report.conftest import run_tiny
+from pipeline.trace import about, follow, without_id
+from pipeline.workflow import Expect, Step, Workflow
+from pipeline.works import ReadWork
+from tests.pipeline.report.conftest import run_tiny, workflow
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +98,7 @@ def test_a_copy_names_what_stays(run: Run) -> None:
         "of_run": None,
         "estimate": 1.0,
         "similarity": None,
+        "verify": None,
         "cluster_size": 3,
     }
     assert texts(run, "unique", last.shard or 0, removed) == ("four words make tokens", "four words make tokens")
@@ -165,9 +172,78 @@ def test_the_beginning_of_an_id_is_enough_where_it_is_unique(run: Run) -> None:
         assert find_ids(run, query) == [identity]
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Records with ids of their own, one cut short; nothing copies what is read."""
+    folder = tmp_path_factory.mktemp("named")
+    (folder / "in").mkdir()
+    ids = ("books-f4bf", "54", "abcdef01", "abcdef01" * 4)
+    rows = [{"id": one, "text": f"text {one}", "url": None, "date": "2024-05-06"} for one in ids]
+    lines = [*map(json.dumps, rows), '{"id": "lost", "te']
+    (folder / "in" / "in-0.jsonl").write_text("\n".join(lines) + "\n")
+    read = Step(
+        name="crawl",
+        verb=ReadWork(read=Read(format="jsonl", paths=("in-*.jsonl",), source="web")),
+        expect=Expect(quarantined=1.0),
+    )
+    flow = Workflow(name="named", base_dir=str(folder / "in"), steps=(read,))
+    return run_workflow(flow, str(folder / "out"), Settings(backend="inline", progress="none"))
+
+
+@pytest.mark.parametrize("query", ["books-f4bf", "54", "abcdef01", "abcdef01" * 4])
+def test_a_sources_own_id_finds_its_document(named: Run, query: str) -> None:
+    (identity,) = find_ids(named, query)
+    assert about(Account.of(named), identity)["record_id"] == query
+
+
+def test_an_origin_finds_its_document(named: Run) -> None:
+    (identity,) = find_ids(named, "54")
+    known = about(Account.of(named), identity)
+    first = len(json.dumps({"id": "books-f4bf", "text": "text books-f4bf", "url": None, "date": "2024-05-06"})) + 1
+    path = str(Path(named.storage.uri).parent / "in" / "in-0.jsonl")
+    assert known == {
+        "url": None,
+        "record_id": "54",
+        "source": "web",
+        "date": "2024-05-06",
+        "origin": f"{path}#{first}",
+    }
+    for query in (f"{path}#{first}", f"in-0.jsonl#{first}", f"in/in-0.jsonl#{first}"):
+        assert find_ids(named, query) == [identity]
+    with pytest.raises(UserError, match="nor an origin"):
+        find_ids(named, f"n-0.jsonl#{first}")
+
+
+def test_what_could_not_be_read_is_found_by_its_origin(named: Run) -> None:
+    account = Account.of(named)
+    ((row,),) = [table.to_pylist() for table in named["crawl"].rejected("quarantine")]
+    for origin in (row["origin"], Path(row["origin"]).name):
+        ((known, fate),) = without_id(account, origin)
+        assert (known["origin"], fate.step, fate.outcome) == (row["origin"], "crawl", "quarantined")
+        assert fate.facts["excerpt"] == '{"id": "lost", "te'
+    assert without_id(account, "in-0.jsonl#0") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("55", "no document has the record_id 55 in .*; of an id give at least 6 of its 32 hex digits"),
+        ("zzzzzzzz", "'zzzzzzzz' is neither an id, a URL, a record_id nor an origin"),
+        ("123456", "id begins with 123456 in .*, and none whose record_id it is"),
+        ("http://x.example/", "no document with the URL http://x.example/"),
+        ("lost", "quarantined rows keep no record_id, look for their origin"),
+    ],
+)
+def test_what_is_not_there_is_told_by_its_kind(named: Run, query: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        find_ids(named, query)
+
+
 def test_what_is_not_there_names_the_nearest(run: Run) -> None:
     with pytest.raises(UserError, match=r"nearest: .*http://b\.example/6"):
         find_ids(run, "http://b.example/66")
+    with pytest.raises(UserError, match=r"nearest URLs: .*http://b\.example/6"):
+        find_ids(run, "b.example/6")
     with pytest.raises(UserError, match="no URL of that host"):
         find_ids(run, "http://elsewhere.example/")
     with pytest.raises(UserError, match="begins with 000000000000"):
@@ -199,10 +275,7 @@ def test_identical_records_are_counted_and_unfinished_steps_wait(tmp_path: Path)
 
 
 def run_again(root: Path) -> Run:
-    from pipeline.session import Settings, run
-    from tests.pipeline.report.conftest import workflow
-
-    return run(workflow(root / "in"), str(root / "out"), Settings(backend="inline", progress="none"))
+    return run_workflow(workflow(root / "in"), str(root / "out"), Settings(backend="inline", progress="none"))
 
 
 def test_a_source_that_nothing_copied_is_read_again(tmp_path: Path) -> None:

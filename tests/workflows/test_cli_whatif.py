@@ -294,11 +294,28 @@ def test_a_sample_in_words_is_safe_for_a_terminal(finished: tuple[Path, Result],
     assert LONG.strip() in whole
 
 
+def test_what_was_quarantined_is_shown_with_its_origin(finished: tuple[Path, Result], sluice: Call) -> None:
+    (row,) = map(json.loads, sluice("sample", finished[0], "clean", "--quarantined", "--json").stdout.splitlines())
+    assert (row["operator"], row["error"]) == ("length", "ValueError: boom")
+    shown = sluice("sample", finished[0], "clean", "length", "--quarantined").stdout
+    assert "QUARANTINED by length: ValueError: boom" in shown
+    assert row["origin"] in shown
+    assert "\x1b" not in shown
+    way = json.loads(sluice("why", finished[0], row["origin"], "--json").stdout)
+    assert (way["id"], way["steps"][-1]["outcome"]) == (row["id"], "quarantined")
+    none = sluice("sample", finished[0], "unique", "--quarantined")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert "step 'unique' quarantined nothing" in none.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("clean", "--dropped", "shrt"), "dropped nothing for 'shrt', did you mean 'short'?"),
-        (("unique", "--dropped", "x"), "dropped nothing at all"),
+        (("unique", "--dropped", "x"), "dropped nothing for 'x'; there are: exact"),
+        (("clean", "--quarantined", "x"), "quarantined nothing for 'x'"),
+        (("unique", "--quarantined", "x"), "quarantined nothing at all"),
+        (("clean", "--quarantined", "--dropped"), "not both"),
         (("clean", "--language", "xx"), "kept nothing in 'xx'"),
         (("tokens",), "holds tokens, not documents"),
         (("cleen",), "no step 'cleen'"),
@@ -339,6 +356,11 @@ def test_an_operator_is_told_from_its_class(sluice: Call) -> None:
     assert told["shape"] == "filter"
     own = sluice("operators", "tests.pipeline.small_operators:Length").stdout
     assert "min_chars" in own
+    verb = sluice("operators", "dedup").stdout
+    assert "dedup, a verb" in verb
+    for told in ("sources", "min_docs: 1000", "minhash: Near duplicates", "num_perm"):
+        assert told in verb
+    assert "\nepochs" not in verb  # the workflow fills it in
     wrong = sluice("operators", "gopher_qualty")
     assert (wrong.exit_code, "did you mean 'gopher_quality'?" in wrong.stderr) == (2, True)
     gone = sluice("operators", "no.such.module:Class")

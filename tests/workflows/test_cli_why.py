@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from pipeline.trace import Fate
 from tests.workflows.conftest import Call
 from workflows.commands import side_by_side
 from workflows.commands.side_by_side import as_data, print_side_by_side
+from workflows.commands.why import lines
 
 WORDS = " ".join(f"word{k}" for k in range(120))
 CHINESE = "".join(chr(0x4E00 + 7 * k) for k in range(200))
@@ -75,9 +78,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def test_a_removed_document_is_shown_beside_its_representative(run: Path, sluice: Call) -> None:
     shown = sluice("why", run, "http://x.example/edited").stdout
     assert "DUPLICATE (near) of " in shown
-    assert " http://x.example/long wiki 2024-01-01, similarity about 0." in shown
-    assert ", counted 0." in shown
-    assert ", cluster of 3" in shown
+    assert " http://x.example/long wiki 2024-01-01, Jaccard similarity 0." in shown
+    assert re.search(r"Jaccard similarity 0\.\d{4} \(estimated 0\.\d\d\), cluster of 3\n", shown)
     assert "[-other-]" in shown
     assert "{+ of the page+}" in shown
     assert " differences; " in shown
@@ -86,8 +88,65 @@ def test_a_removed_document_is_shown_beside_its_representative(run: Path, sluice
 def test_an_exact_copy_is_the_same(run: Path, sluice: Call) -> None:
     shown = sluice("why", run, "http://x.example/copy").stdout
     assert "DUPLICATE (exact) of " in shown
-    assert "the texts are the same" in shown
-    assert "[-" not in shown
+    assert f"equal texts of {len(ROWS[2][2]):,} characters" in shown
+    assert "similarity" not in shown
+    assert "word60" not in shown
+
+
+def test_the_header_tells_of_the_document_wherever_it_lies(run: Path, sluice: Call) -> None:
+    header = sluice("why", run, "http://x.example/copy").stdout.splitlines()[0]
+    assert re.fullmatch(r"[0-9a-f]{32}  http://x\.example/copy  web  2024-01-03  /.*/in\.jsonl#\d+", header)
+    found = json.loads(sluice("why", run, "http://x.example/copy", "--json").stdout)
+    assert (found["url"], found["source"], found["date"]) == ("http://x.example/copy", "web", "2024-01-03")
+
+
+def test_a_sample_of_what_went_as_copies(run: Path, sluice: Call) -> None:
+    rows = [json.loads(line) for line in sluice("sample", run, "unique", "--dropped", "--json").stdout.splitlines()]
+    kinds = {"edited": "near", "copy": "exact", "chinese/near": "near", "hostile/near": "near"}
+    assert {row["url"].removeprefix("http://x.example/"): row["reason"] for row in rows} == kinds
+    assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+    texts = {f"http://x.example/{name}": text for name, _, text in ROWS}
+    assert all(row["text"] == texts[row["url"]] for row in rows)
+    stays = {
+        json.loads(sluice("why", run, f"http://x.example/{name}", "--json").stdout)["id"]
+        for name in ("long", "chinese", "hostile")
+    }
+    assert {row["of"] for row in rows} == stays
+    only = sluice("sample", run, "unique", "exact").stdout
+    assert "DUPLICATE (exact) of " in only
+    assert "(near)" not in only
+    first = json.loads(sluice("sample", run, "unique", "--dropped", "near", "-n", "1", "--json").stdout)
+    assert first["id"] == min(row["id"] for row in rows if row["reason"] == "near")
+    nothing = sluice("sample", run, "unique", "--dropped", "--language", "xx")
+    assert "dropped nothing in 'xx'" in nothing.stderr
+    assert "did you mean 'exact'?" in sluice("sample", run, "unique", "exat").stderr
+
+
+@pytest.mark.parametrize(
+    ("similar", "shown"),
+    [
+        (("near", 0.521, None, None), "of ab, similarity about 0.52, cluster of 2"),
+        (
+            ("near", 0.521, 1.0, "containment"),
+            "of ab, containment 1.0000 (Jaccard similarity about 0.52), cluster of 2",
+        ),
+        (("near", 0.521, 0.5, "jaccard"), "of ab, Jaccard similarity 0.5000 (estimated 0.52), cluster of 2"),
+        (("exact", 1.0, None, None), "of ab, cluster of 2"),
+        (("exact", 1.0, 1.0, "jaccard"), "of ab, cluster of 2"),
+        # An exact copy of a text that itself went as a near copy.
+        (("exact", 0.9, 0.875, "jaccard"), "of ab, Jaccard similarity 0.8750 (estimated 0.90), cluster of 2"),
+    ],
+)
+def test_what_was_counted_stands_first(similar: tuple[str, float, float | None, str | None], shown: str) -> None:
+    facts = dict(zip(("kind", "estimate", "similarity", "verify"), similar, strict=True))
+    (line,) = lines(Fate("unique", "dedup", "duplicate", 0, {"of": "ab", "cluster_size": 2, **facts}))
+    assert line == f"{'unique':<14} DUPLICATE ({similar[0]}) {shown}"
+
+
+def test_measured_values_are_rounded() -> None:
+    facts = {"operator": "prose", "reason": "noisy", "value": "0.6641975308641975", "threshold": "fraction <= 0.5"}
+    (line,) = lines(Fate("clean", "apply", "dropped", 0, facts))
+    assert line.endswith("DROPPED by prose: noisy: measured 0.6642, wanted fraction <= 0.5")
 
 
 def test_chinese_is_marked_by_characters(run: Path, sluice: Call) -> None:

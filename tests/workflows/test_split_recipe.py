@@ -106,6 +106,10 @@ def test_every_command_takes_a_set_by_name(done: tuple[str, Run], sluice: Call) 
     assert steps["parts"]["docs_in"] == sum(
         steps[name]["docs_kept"] for name in ("parts", "parts.validation", "parts.test")
     )
+    pointed = sluice("sample", folder, "parts", "--dropped")
+    assert pointed.exit_code == 2
+    assert "it holds documents out: see parts.validation, parts.test" in pointed.stderr
+    assert "is a set of step 'parts'" in sluice("sample", folder, "parts.test", "--dropped").stderr
     wrong = sluice("cat", folder, "parts.validaton")
     assert wrong.exit_code == 2
     assert "did you mean 'parts.validation'?" in wrong.output

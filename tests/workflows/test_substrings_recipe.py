@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline.dataset import Run
+from pipeline.report.account import Account
+from pipeline.report.funnel import funnel
 from tests.workflows.conftest import Call
 
 RECIPE = """
@@ -21,6 +23,9 @@ steps:
   fewer:
     from: docs
     dedup_substrings: {min_tokens: 20, action: drop, max_duplicate_fraction: 0.3, keep_dropped_text: all}
+  marked:
+    from: docs
+    dedup_substrings: {min_tokens: 20, action: mark}
   clean:
     from: fewer
     apply: [scrub_pii: {types: [email]}]
@@ -61,6 +66,12 @@ def test_a_run_cuts_drops_and_accounts(tmp_path: Path, sluice: Call) -> None:
     why = sluice("why", out, "http://site/1")
     assert "DROPPED by fewer: repeated" in why.stdout
     assert "MISSING" not in why.stdout
+
+    # 25 repeated words beside seven: write to someone example org, the end.
+    assert f"{'':<16} marked.num_tokens=32  marked.duplicate_tokens=25\n" in why.stdout
+    rows = {row.step: row.operator for row in funnel(Account.of(run))}
+    assert {rows[step] for step in ("cut", "fewer", "marked")} == {"dedup_substrings"}
+    assert (rows["docs"], rows["clean"]) == ("read", "scrub_pii")
 
     files = sorted((out / run.nodes["cut"]["dataset"] / "repeats").glob("*.parquet"))
     stretches = [row for file in files for row in pq.read_table(file).to_pylist()]

@@ -19,9 +19,12 @@ from rich.text import Text
 from operators.catalogue import NAMES, load_operator
 from pipeline.errors import UserError
 from pipeline.operator import Filter, Map
+from pipeline.value import Value
+from pipeline.work import EpochVerb
 from workflows.commands.summary import console
 from workflows.commands.terminal import terminal
 from workflows.problems import near
+from workflows.verbs import VERBS
 
 _EVERY = ("only", "as_")
 """Parameters that every operator takes."""
@@ -53,15 +56,16 @@ def list_all(*, as_json: bool) -> None:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table)
     print("\nsluice operators NAME tells its parameters, what it measures and whose rule it is")
+    print(f"a step's verb is apply with a list of them, or one of {', '.join(VERBS)} (sluice operators VERB)")
 
 
 def describe(name: str, *, as_json: bool) -> None:
-    """Print what an operator does, measures and takes.
+    """Print what an operator does, measures and takes; or a verb of a recipe's step.
 
     Raises:
-        UserError: no such operator; names the nearest.
+        UserError: no such operator or verb; names the nearest.
     """
-    cls = _load(name)
+    cls = VERBS.get(name) or _load(name)
     text, parameters = inspect.getdoc(cls) or "", list(_parameters(cls))
     if as_json:
         data = {
@@ -81,6 +85,10 @@ def describe(name: str, *, as_json: bool) -> None:
     for one in parameters:
         table.add_row(*(Text(cell) for cell in (one.name, one.default, one.kind, one.role)))
     console().print(table)
+    if name in VERBS:
+        for inner_name, inner in _groups(cls):
+            print(f"\n{inner_name}: {inspect.getdoc(inner) or ''}")
+        return
     print("\nand, as every operator: only: {column: [value]}, as: name")
     if any(one.role for one in parameters):
         print("a threshold can be moved afterwards: sluice whatif RUN STEP.OPERATOR.PARAM=VALUE")
@@ -97,8 +105,16 @@ def _load(name: str) -> type[Map | Filter]:
         raise UserError(msg) from error
 
 
-def _shape(cls: type[Map | Filter]) -> str:
-    return "filter" if issubclass(cls, Filter) else "map"
+def _groups(cls: type[Value]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Parameters of a verb that are mappings of named parameters themselves."""
+    for name, field in cls.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield name, kind
+
+
+def _shape(cls: type[Value]) -> str:
+    return "filter" if issubclass(cls, Filter) else "map" if issubclass(cls, Map) else "verb"
 
 
 def _summary(cls: type) -> str:
@@ -107,10 +123,10 @@ def _summary(cls: type) -> str:
     return paragraph.partition(". ")[0].removesuffix(".")
 
 
-def _parameters(cls: type[Map | Filter]) -> Iterator[Parameter]:
+def _parameters(cls: type[Value]) -> Iterator[Parameter]:
     thresholds = cls.thresholds() if issubclass(cls, Filter) else ()
     for name, field in cls.model_fields.items():
-        if name not in _EVERY:
+        if name not in _EVERY and not (name in EpochVerb.model_fields and issubclass(cls, EpochVerb)):
             kind = _kind(field.annotation)
             yield Parameter(field.alias or name, kind, _default(field), "threshold" if name in thresholds else "")
 

@@ -14,7 +14,7 @@ from pipeline.report.units import count, size
 from pipeline.session import freeze_inputs
 from pipeline.storage import Storage
 from pipeline.workflow import default_out
-from workflows.commands.summary import console
+from workflows.commands.summary import print_table
 from workflows.recipe import load
 
 
@@ -29,7 +29,7 @@ def show_plan(recipe: Path, out: str | None, overrides: Sequence[str], limit: in
     storage = Storage(folder)
     graph = Graph(workflow.nodes(), freeze_inputs(workflow, storage), limit)
     plans = preview(workflow, graph, storage)
-    console().print(plan_table(plans))
+    print_table(plan_table(plans))
     there = sum(plan.num_committed for plan in plans)
     to_run = sum(plan.to_run or 0 for plan in plans)
     unknown = [plan.name for plan in plans if plan.to_run is None]

@@ -22,30 +22,29 @@ _SEGMENT_CHARS = 2000
 def print_side_by_side(console: Console, removed: str, kept: str) -> None:
     """Print the differences of two texts, a row each, with a few words around them.
 
-    Left the removed text, right the one that stays. Where the output has no colours, what only the left one has stands
+    Left the removed text, right the one that stays; equal texts are not shown. Where the output has no colours, what only the left one has stands
     in [-...-], what only the right one has in {+...+}.
     """
     segments = difference(removed, kept)
     changes = [k for k, one in enumerate(segments) if not one.same]
+    if not changes:
+        console.print(f"equal texts of {len(removed):,} characters", style="dim", markup=False)
+        return
     table = Table(box=None, padding=(0, 2, 1, 0), header_style="dim", expand=True)
     table.add_column(f"removed ({len(removed):,} characters)", ratio=1, overflow="fold")
     table.add_column(f"kept ({len(kept):,} characters)", ratio=1, overflow="fold")
     for k in changes[:_MOST]:
         table.add_row(*(_cell(segments, k, side, plain=console.color_system is None) for side in ("left", "right")))
-    if not changes:
-        both = _around(one_line(removed[: 4 * _AROUND]), 2 * _AROUND)
-        table.add_row(both, both)
     console.print(table)
     console.print(_summary(segments, len(changes), max(len(removed), len(kept))), style="dim", markup=False)
 
 
 def _summary(segments: Sequence[Segment], changes: int, longest: int) -> str:
     same = sum(len(one.left) for one in segments if one.same)
-    if not changes:
-        return "the texts are the same"
     more = f", {changes - _MOST:,} more than are shown" if changes > _MOST else ""
     cut = f"; beyond {MOST_CHARS:,} characters nothing was compared" if longest > MOST_CHARS else ""
-    return f"{changes:,} differences{more}; {same:,} characters are the same{cut}"
+    named = "difference" if changes == 1 else "differences"
+    return f"{changes:,} {named}{more}; {same:,} characters are the same{cut}"
 
 
 def _cell(segments: Sequence[Segment], at: int, side: str, *, plain: bool) -> Text:
@@ -70,10 +69,6 @@ def _tail(text: str) -> str:
 def _head(text: str) -> str:
     shown = _clean(text[: 4 * _AROUND])
     return shown if len(text) <= _AROUND else f"{shown[:_AROUND]}…"
-
-
-def _around(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _shortened(text: str) -> str:

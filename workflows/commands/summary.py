@@ -12,10 +12,11 @@ from pipeline.dataset import Run
 from pipeline.report.account import Account
 from pipeline.report.funnel import FunnelRow, funnel
 from pipeline.report.training import trainings
-from pipeline.report.units import count, share, size
+from pipeline.report.units import count, size
 
 PLAIN_WIDTH = 160
 """Columns where the output is no terminal: enough that nothing is cut."""
+_UNLIMITED = 1 << 16
 _TOP_REASONS = 3
 
 
@@ -24,10 +25,23 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
+def print_table(table: Table) -> None:
+    """Print a table; where there is no terminal, as wide as it must be so that no cell is cut or folded."""
+    screen = console()
+    if not sys.stdout.isatty():
+        whole = Console(width=_UNLIMITED)
+        screen.width = max(PLAIN_WIDTH, whole.measure(table).maximum)
+    screen.print(table)
+
+
 def print_summary(run: Run) -> None:
     """Print the funnel and a line for each model."""
     account = Account.of(run)
-    console().print(funnel_table(funnel(account)))
+    for step in account.steps:
+        if step.dataset.kind == "source" and not step.ledger.into.docs:
+            files = len(run.inputs[step.name].files)
+            print(f"0 documents were read from {files:,} file{'' if files == 1 else 's'} by {step.name}")
+    print_table(funnel_table(funnel(account)))
     for one in trainings(account):
         if one.summary:
             print(one.summary)
@@ -49,7 +63,7 @@ def funnel_table(rows: list[FunnelRow]) -> Table:
             row.operator,
             count(row.into.docs),
             count(row.out.docs),
-            share(row.into.docs - row.out.docs, row.into.docs),
+            row.gone,
             size(row.into.bytes),
             size(row.out.bytes),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,12 +15,14 @@ from pipeline.errors import UserError
 from pipeline.lookup import find_ids
 from pipeline.pairs import texts
 from pipeline.report.account import Account
-from pipeline.report.units import number
-from pipeline.trace import Fate, about, follow
+from pipeline.report.units import measured, number
+from pipeline.trace import Fate, about, follow, without_id
 from workflows.commands.cat import one_line
 from workflows.commands.side_by_side import as_data, print_side_by_side
 from workflows.commands.summary import console
 from workflows.commands.terminal import terminal
+
+_HEADER = ("url", "record_id", "source", "date", "origin")
 
 
 def explain(uri: str, query: str, *, as_json: bool) -> None:
@@ -30,21 +32,29 @@ def explain(uri: str, query: str, *, as_json: bool) -> None:
         UserError: no such run, or no such document.
     """
     run = Run.open(uri)
-    found = find_ids(run, query)
     account = Account.of(run)
-    for position, identity in enumerate(found):
-        facts, fates = about(account, identity), follow(account, identity)
+    for position, (identity, facts, fates) in enumerate(_found(account, query)):
         if as_json:
             steps = [_as_data(run, fate) for fate in fates]
-            typer.echo(orjson.dumps({"id": identity.hex(), **facts, "steps": steps}, default=str))
+            typer.echo(orjson.dumps({"id": identity, **facts, "steps": steps}, default=str))
             continue
         if position:
             typer.echo("")
-        known = [one_line(str(facts[name])) for name in ("url", "date", "origin") if facts.get(name)]
-        typer.echo(f"{identity.hex()}  {'  '.join(known)}")
+        known = [one_line(str(facts[name])) for name in _HEADER if facts.get(name)]
+        typer.echo("  ".join([identity or "(no id)", *known]))
         for fate in fates:
             typer.echo("\n".join(f"  {line}" for line in lines(fate)))
             _compare(run, fate)
+
+
+def _found(account: Account, query: str) -> Iterator[tuple[str | None, dict[str, Any], list[Fate]]]:
+    """Id, facts and way of each document that the query names; the id is None of a record that could not be read."""
+    unreadable = without_id(account, query) if "#" in query else []
+    for facts, fate in unreadable:
+        yield None, facts, [fate]
+    if not unreadable:
+        for identity in find_ids(account.run, query):
+            yield identity.hex(), about(account, identity), follow(account, identity)
 
 
 def _compare(run: Run, fate: Fate) -> None:
@@ -88,11 +98,12 @@ def _verdict(fate: Fate) -> str:
         case "kept":
             text = "kept" + _stands_for(facts)
         case "dropped":
-            measured = f": measured {facts['value']}" if facts["value"] is not None else ""
+            value = None if facts["value"] is None else measured(facts["value"], facts["threshold"])
+            found = "" if value is None else f": measured {value}"
             wanted = f", wanted {facts['threshold']}" if facts["threshold"] else ""
-            text = f"DROPPED by {facts['operator']}: {facts['reason']}{measured}{wanted}"
+            text = f"DROPPED by {facts['operator']}: {facts['reason']}{found}{wanted}"
         case "duplicate":
-            text = f"DUPLICATE ({facts['kind']}) of {facts['of']}{_of(facts)}, cluster of {facts['cluster_size']}"
+            text = f"DUPLICATE ({facts['kind']}) of {facts['of']}{stays(facts)}, cluster of {facts['cluster_size']}"
         case "held_out":
             whole = f", with its whole cluster of {facts['cluster_size']:,}" if facts["cluster_size"] > 1 else ""
             text = f"HELD OUT in {facts['set']}{whole}"
@@ -108,15 +119,21 @@ def _verdict(fate: Fate) -> str:
     return text
 
 
-def _of(facts: Mapping[str, Any]) -> str:
-    """What is known of the document that stays, and how similar it is."""
+def stays(facts: Mapping[str, Any]) -> str:
+    """What is known of the document that stays, and how similar it is: what was counted, else the estimate."""
     known = [one_line(str(facts[name])) for name in ("of_url", "of_source", "of_date") if facts.get(name)]
     shown = "".join(f" {one}" for one in known)
     if facts.get("of_run"):
         shown += f" in run {one_line(facts['of_run'])}"
-    if facts["estimate"] is not None:
-        shown += f", similarity about {facts['estimate']:.2f}"
-    return shown if facts.get("similarity") is None else f"{shown}, counted {facts['similarity']:.4f}"
+    estimate, counted = facts["estimate"], facts.get("similarity")
+    if facts["kind"] == "exact" and estimate in (None, 1.0) and counted in (None, 1.0):
+        return shown
+    rough = "" if estimate is None else f"{estimate:.2f}"
+    if counted is None:
+        return f"{shown}, similarity about {rough}" if rough else shown
+    if facts["verify"] == "containment":
+        return f"{shown}, containment {counted:.4f}" + (f" (Jaccard similarity about {rough})" if rough else "")
+    return f"{shown}, Jaccard similarity {counted:.4f}" + (f" (estimated {rough})" if rough else "")
 
 
 def _stands_for(facts: Mapping[str, Any]) -> str:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from operators.dedup.columns import open_columns
 from operators.dedup.exact import Copies
+from operators.dedup.external_sort import ExternalSort, summed
+from operators.dedup.lookup import found_in
+from operators.dedup.near.duplicates import Near
 from operators.dedup.order import levels_of, rows_of, shards_of
 from operators.dedup.signatures import SKETCH, Signatures
-from operators.dedup.verdicts import Near
 from operators.kernels.shingles import KeyArray
 from pipeline.errors import RunFailedError
 from pipeline.value import Value
-from pipeline.work import Extent, Kind, Result, ShardWork, Task, TaskPlan
+from pipeline.work import Epochs, Extent, Kind, Result, Shard, ShardWork, Task, TaskPlan
 
-_SOURCES_NOTED = 50
+_MOST_SHOWN = 10
+_MEMORY_BYTES = 256 << 20
 
 Counts = npt.NDArray[np.int64]
 
@@ -58,13 +63,46 @@ class Alarm(Value):
         """The share that a source may lose."""
         return dict(self.sources).get(source, self.removed)
 
+    def beyond(self, sources: Mapping[str, Sequence[int]]) -> list[Loss]:
+        """What would lose more than it may: sources, those that lose most first, and then all of them together.
+
+        sources: of each, how many documents it has and how many of them would go.
+        """
+        each = [Loss(name, docs, gone, self.limit(name)) for name, (docs, gone) in sources.items()]
+        each.sort(key=lambda loss: (-loss.gone, loss.source))
+        whole = Loss(None, sum(one.docs for one in each), sum(one.gone for one in each), self.removed)
+        return [loss for loss in (*each, whole) if loss.docs >= self.min_docs and loss.gone > loss.limit * loss.docs]
+
+
+class Loss(NamedTuple):
+    """Documents of a source, or of all (None), how many of them would go, and the share that may."""
+
+    source: str | None
+    docs: int
+    gone: int
+    limit: float
+
+    def __str__(self) -> str:
+        which = "of all sources" if self.source is None else f"of source {self.source!r}"
+        return (
+            f"{self.gone:,} of the {self.docs:,} documents {which}: {100 * self.gone / self.docs:.1f} %, "
+            f"and the alarm is set to {100 * self.limit:g} %"
+        )
+
+    @property
+    def share(self) -> float:
+        """What would go, rounded up to a hundredth: as a limit it lets this pass."""
+        return math.ceil(100 * self.gone / self.docs) / 100
+
 
 class LossAlarm(ShardWork):
     """One task behind the clusters and before the verdicts: how much of each source would go.
 
     The limits are no part of the fingerprint: whoever raises one goes on with everything as it is. Facts: ``docs`` and
-    ``removed`` of all, and of the sources that lose most. Reads the groups in the sketches, 4 bytes a document, and the
-    rows that go; texts and URLs only of the one document that the message names.
+    ``removed`` of all, and ``sources``: of every source its documents and those that go, the source that loses most
+    first, so that other limits can be held against them later (``Alarm.beyond``).
+    Reads the groups in the sketches, 4 bytes a document, and the rows that go; URLs only of the one document that the
+    message names. Memory: one shard's rows, and 256 MiB to count for which document most go.
     """
 
     kind: ClassVar[Kind] = "work"
@@ -77,76 +115,97 @@ class LossAlarm(ShardWork):
 
     def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """One, which needs the epoch's shards of documents and signatures."""
-        own = {role: shards[role].shards(self.epoch) for role in ("documents", "signatures")}
-        return [TaskPlan(0, {**dict.fromkeys(shards), **own})]
+        own = None if self.epoch is None else Epochs((self.epoch,))
+        return [TaskPlan(0, {role: own if role in ("documents", "signatures") else None for role in shards})]
 
     def run(self, task: Task) -> Result:
         """Count.
 
         Raises:
-            RunFailedError: a source, or all of them together, would lose more than it may.
+            RunFailedError: sources, or all of them together, would lose more than they may; names each.
         """
-        near, copies = Near(task.inputs.get("clusters", ()), verify=False), Copies(task.inputs.get("exact", ()))
-        into: dict[str, int] = {}
-        gone: dict[str, int] = {}
+        near, copies = _decided(task)
+        found: dict[str, list[int]] = {}
         for shard in task.inputs["signatures"]:
-            rows = rows_of(np.concatenate([copies.rows_of_shard(shard.index), near.of_shard(shard.index)["row"]]))
-            names, code = self._sources(task, shard.index)
-            for count, codes in ((into, code), (gone, code[rows])):
+            rows = rows_of(np.concatenate([copies.rows_of_shard(shard.index), near.rows_of_shard(shard.index)]))
+            names, code = self._sources(shard)
+            for place, codes in enumerate((code, code[rows])):
                 for name, number in zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True):
-                    count[name] = count.get(name, 0) + number
-        if self.limits is not None:
-            self._ring(task, self.limits, into, gone)
-        most = sorted(into, key=lambda name: (-gone[name], name))[:_SOURCES_NOTED]
-        facts: dict[str, Any] = {"docs": sum(into.values()), "removed": sum(gone.values())}
-        return Result(facts={**facts, "sources": {name: [into[name], gone[name]] for name in most}})
+                    found.setdefault(name, [0, 0])[place] += number
+        beyond = self.limits.beyond(found) if self.limits else []
+        if beyond:
+            largest = self._largest(task, {loss.source for loss in beyond})
+            raise RunFailedError(self._message(f"step {task.node.partition('.')[0]!r}", beyond, f"{largest}. "))
+        by_loss = sorted(found, key=lambda name: (-found[name][1], name))
+        docs, removed = (sum(counts[place] for counts in found.values()) for place in (0, 1))
+        return Result(facts={"docs": docs, "removed": removed, "sources": {name: found[name] for name in by_loss}})
 
-    def _sources(self, task: Task, shard: int) -> tuple[list[str], Counts]:
+    def _sources(self, shard: Shard) -> tuple[list[str], Counts]:
         """The sources of a shard and the number of each document's; groups are ``source|language``."""
-        (own,) = (one for one in task.inputs["signatures"] if one.index == shard)
-        sketch = open_columns(own.file(SKETCH), "sketch", self.signatures.parameters)
+        sketch = open_columns(shard.file(SKETCH), "sketch", self.signatures.parameters)
         of_group = [name.rpartition("|")[0] for name in sketch.parameters["groups"]]
         place = {name: number for number, name in enumerate(dict.fromkeys(of_group))}
         return list(place), np.array([place[name] for name in of_group], np.int64)[sketch["group"]]
 
-    def _ring(self, task: Task, limits: Alarm, into: Mapping[str, int], gone: Mapping[str, int]) -> None:
-        for name in sorted(into, key=lambda name: (-gone[name], name)):
-            if into[name] >= limits.min_docs and gone[name] > limits.limit(name) * into[name]:
-                share = math.ceil(100 * gone[name] / into[name]) / 100
-                remedy = f"sources: {{{name}: {share}}}"
-                self._stop(task, f"of source {name!r}", (into[name], gone[name], limits.limit(name)), name, remedy)
-        docs, removed = sum(into.values()), sum(gone.values())
-        if docs >= limits.min_docs and removed > limits.removed * docs:
-            remedy = f"removed: {math.ceil(100 * removed / docs) / 100}"
-            self._stop(task, "of all sources", (docs, removed, limits.removed), None, remedy)
+    def recheck(self, facts: Mapping[str, Any]) -> None:
+        """Hold what a task noted against the limits of now.
 
-    def _stop(self, task: Task, which: str, found: tuple[int, int, float], source: str | None, remedy: str) -> None:
-        docs, removed, limit = found
+        Raises:
+            RunFailedError: as ``run``, but for naming no document.
+        """
+        beyond = self.limits.beyond(facts["sources"]) if self.limits else []
+        if beyond:
+            raise RunFailedError(self._message("this dedup step", beyond, ""))
+
+    def _message(self, step: str, beyond: Sequence[Loss], largest: str) -> str:
+        shown = [str(loss) for loss in beyond[:_MOST_SHOWN]]
+        more = f"; and {len(beyond) - _MOST_SHOWN} more" if len(beyond) > _MOST_SHOWN else ""
         epoch = f" in epoch {self.epoch!r}" if self.epoch else ""
-        msg = (
-            f"step {task.node.partition('.')[0]!r} would remove {removed:,} of the {docs:,} documents {which}{epoch}: "
-            f"{100 * removed / docs:.1f} %, and the alarm is set to {100 * limit:g} %. {self._largest(task, source)}. "
-            f"If that is as it should be, add {remedy} to the step's alarm and run again: nothing is computed twice"
+        shares = {loss.source: loss.share for loss in beyond if loss.source is not None}
+        remedies = [f"sources: {_yaml(shares)}"] if shares else []
+        remedies += [f"removed: {loss.share}" for loss in beyond if loss.source is None]
+        return (
+            f"{step} would remove{epoch} {'; '.join(shown)}{more}. {largest}If that is as it should be, add "
+            f"{' and '.join(remedies)} to the step's alarm and run again: nothing is computed twice"
         )
-        raise RunFailedError(msg)
 
-    def _largest(self, task: Task, source: str | None) -> str:
-        """For which document most of a source would go, in words."""
-        near, copies = Near(task.inputs.get("clusters", ()), verify=False), Copies(task.inputs.get("exact", ()))
-        reps, ids = [], []
+    def _largest(self, task: Task, sources: Collection[str | None]) -> str:
+        """For which document most of some sources (None: of all) would go, in words."""
+        near, copies = _decided(task)
+        by_rep = ExternalSort(task.scratch, "by_rep", _MEMORY_BYTES)
         for shard in task.inputs["signatures"]:
-            names, code = self._sources(task, shard.index)
+            names, code = self._sources(shard)
+            named = np.array([None in sources or name in sources for name in names], np.bool_)
             copy, own = copies.of_shard(shard.index), near.of_shard(shard.index)
             near.redirect(copy["rep"], copy["rep_id"])
             for part in (copy, own):
-                rows = rows_of(part["row"])
-                mine = np.array([source in (None, name) for name in names], np.bool_)[code[rows]]
-                reps.append(part["rep"][mine])
-                ids.append(part["rep_id"][mine])
-        rep, first, number = np.unique(np.concatenate(reps), return_index=True, return_counts=True)
-        largest = int(number.argmax())
-        identity = np.concatenate(ids)[first[largest]].astype(">u8").tobytes().hex()
-        return f"Most of them, {number[largest]:,}, would go for {identity}{_url(task, rep[largest : largest + 1])}"
+                mine = named[code[rows_of(part["row"])]]
+                by_rep.add([part["rep"][mine], *part["rep_id"][mine].T])
+        rep, most = 0, 0
+        for at, count in summed((at, np.ones(len(at), np.uint64)) for at, _, _ in by_rep.chunks()):
+            if len(count) and count.max() > most:
+                rep, most = int(at[count.argmax()]), int(count.max())
+        identity = next(pair for pair in map(partial(_id_of, rep), by_rep.chunks()) if pair)
+        by_rep.remove()
+        return f"Most of them, {most:,}, would go for {identity}{_url(task, np.array([rep], np.uint64))}"
+
+
+def _decided(task: Task) -> tuple[Near, Copies]:
+    return Near(task.inputs.get("clusters", ())), Copies(task.inputs.get("exact", ()))
+
+
+def _id_of(rep: int, chunk: Sequence[KeyArray]) -> str:
+    """The id of a document as it stands in sorted records of address and id; nothing where it is in none."""
+    at, high, low = chunk
+    hit, where = found_in(at, np.array([rep], np.uint64))
+    return f"{high[where[0]]:016x}{low[where[0]]:016x}" if hit[0] else ""
+
+
+def _yaml(shares: Mapping[str, float]) -> str:
+    """A mapping on one line as a recipe takes it; names that YAML would read otherwise are quoted."""
+    return str(
+        yaml.safe_dump(dict(shares), default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    ).strip()
 
 
 def _url(task: Task, at: KeyArray) -> str:

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from pydantic import Field, SerializeAsAny
 
 from operators.dedup.columns import open_columns
+from operators.dedup.near.duplicates import Near
 from operators.dedup.order import gather, levels_of, rows_of, shards_of
 from operators.dedup.signatures import SKETCH, Signatures
 from operators.dedup.sketch import Arrays
-from operators.dedup.verdicts import Near
 from operators.kernels.exact_similarity import sets, similarities
 from operators.kernels.minhash import estimate
 from operators.kernels.shingles import KeyArray, shingle_hashes
@@ -79,8 +79,10 @@ class Audit(ShardWork):
 
     def run(self, task: Task) -> Result:
         """Sample, read, count."""
-        clusters = [s for role, given in task.inputs.items() if role.partition(":")[0] == "clusters" for s in given]
-        drawn = self._candidates(task.inputs["signatures"], Near(clusters, verify=False))
+        drawn: Arrays = {"row": np.empty(0, np.uint64)}
+        for role, clusters in task.inputs.items():  # an epoch each
+            if role.partition(":")[0] == "clusters":
+                drawn = self._candidates(task.inputs["signatures"], Near(clusters), drawn)
         chosen = self._affordable(task, drawn)
         sample = {name: array[chosen] for name, array in drawn.items()}
         table = self._compared(task.inputs["documents"], sample)
@@ -88,20 +90,20 @@ class Audit(ShardWork):
         pq.write_table(table, path, compression="zstd")
         return Result([Output(path, AUDIT)], facts=_facts(table))
 
-    def _candidates(self, shards: Sequence[Shard], near: Near) -> Arrays:
-        """Removed pairs of this run with the smallest hashes, some more than asked for, by hash."""
-        best: Arrays | None = None
-        for shard in shards:
+    def _candidates(self, shards: Sequence[Shard], near: Near, best: Arrays) -> Arrays:
+        """Removed pairs of this run with the smallest hashes, some more than asked for, by hash; best: of other epochs."""
+        affected = near.shards()
+        for shard in (one for one in shards if one.index in affected):
             pairs = near.of_shard(shard.index)
             own = levels_of(pairs["rep"]) == 0
             pairs = {name: array[own] for name, array in pairs.items()}
             sketch = open_columns(shard.file(SKETCH), "sketch", self.signatures.parameters)
             pairs["id"] = sketch["id"][rows_of(pairs["row"])]
             pairs["hash"] = _hash(pairs["id"])
-            joined = pairs if best is None else {n: np.concatenate([best[n], pairs[n]]) for n in best}
+            joined = {n: np.concatenate([best[n], pairs[n]]) for n in pairs} if len(best["row"]) else pairs
             order = np.lexsort((joined["row"], joined["id"][:, 1], joined["id"][:, 0], joined["hash"]))
             best = {name: array[order[: self.pairs * _SPARE]] for name, array in joined.items()}
-        return best or {"row": np.empty(0, np.uint64)}
+        return best
 
     def _affordable(self, task: Task, drawn: Arrays) -> list[int]:
         """Which of the candidates are read."""

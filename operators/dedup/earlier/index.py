@@ -11,19 +11,23 @@ import numpy.typing as npt
 from operators.dedup.columns import open_columns, write_columns
 from operators.dedup.earlier.levels import ADDED, HASHES, KEPT, KEYS, SAME_TEXT, EarlierRun
 from operators.dedup.exact import ORIGINALS, Copies
+from operators.dedup.external_sort import ExternalSort, summed
 from operators.dedup.growing import GrowingColumns
+from operators.dedup.near.duplicates import Near
 from operators.dedup.near.runs import RUN, BandRuns
 from operators.dedup.order import Order, addresses, content_order, gather, rows_of
-from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, num_partitions, own_range
+from operators.dedup.ranges import KeyRange, Partitioned, SortedFiles, num_partitions, own_range, records_in
 from operators.dedup.signatures import EXACT, SKETCH, Signatures
 from operators.dedup.sketch import Arrays
-from operators.dedup.verdicts import Near
 from operators.kernels.shingles import KeyArray
 from operators.kernels.survivors import MOST_REPRESENTATIVES
 from pipeline.work import Output, Result, Shard, Task
 
 _LEFT_OUT = ("hash", "text", "group")
 """Columns of a sketch that an index needs not: hashes have a file of their own, groups are numbered by shard."""
+
+_NO_KEYS: Arrays = {name: np.empty(0, np.uint64) for name in ("key", "at")}
+_NO_HASHES: Arrays = {name: np.empty(0, np.uint64) for name in ("high", "low", "at")}
 
 Flags = npt.NDArray[np.bool_]
 
@@ -37,8 +41,8 @@ class Index(Partitioned):
     document that stays for it, and ``equal`` and ``similarity`` of the two as in ``levels.Known``. ``.kept``: ``at``, sorted, and the sketch of each document that stays.
     ``.added``: how many documents went for each document ``row`` here, a part of them in each file.
     Near duplicates are missing from its inputs where nothing is removed; exact copies stand behind their original then
-    too, whose signature is theirs. Memory: one slice of records, at most ``memory_gib`` unless that many rows share a
-    key, and one shard's sketch.
+    too, whose signature is theirs. Memory: one slice of records, at most ``memory_gib`` and one shard's more, unless that
+    many rows share a text; and one shard's sketch.
     """
 
     signatures: Signatures
@@ -86,7 +90,7 @@ class _Making:
         self._task = task
         self._shards = task.inputs["signatures"]
         self._copies = Copies(task.inputs.get("exact", ()))
-        self._near = Near(task.inputs.get("clusters", ()), verify=False)
+        self._near = Near(task.inputs.get("clusters", ()))
         count = num_partitions(len(self._shards), work.partitions)
         first, end = (len(self._shards) * k // count for k in (task.index, task.index + 1))
         self.block: Sequence[Shard] = self._shards[first:end]
@@ -108,18 +112,29 @@ class _Making:
         """The keys of what stays, slice by slice of the range."""
         files = self._files("runs", RUN, "key")
         for keys in files.slices(self._own, self._work.memory_gib):
-            records = self._records(files, keys, ("key",))
-            order = np.argsort(records["key"], kind="stable")
-            key, at = records["key"][order], records["at"][order]
-            at = at[self._content_order_within(key, at)]
-            few = np.arange(len(key)) - np.searchsorted(key, key) < MOST_REPRESENTATIVES
-            yield {"key": key[few], "at": at[few]}
+            held, waiting = [_NO_KEYS], 0
+            for part in self._records(files, keys, ("key",)):
+                held.append(part)
+                waiting += len(part["at"])
+                if waiting > records_in(self._work.memory_gib):  # one key alone, which more rows have than fit
+                    held, waiting = [self._first_of_each(held)], 0
+            yield self._first_of_each(held)
+
+    def _first_of_each(self, parts: Sequence[Arrays]) -> Arrays:
+        """The first records of each key, in content order, as many as are compared with."""
+        key, at = (np.concatenate([part[name] for part in parts]) for name in ("key", "at"))
+        order = np.argsort(key, kind="stable")
+        key, at = key[order], at[order]
+        at = at[self._content_order_within(key, at)]
+        few = np.arange(len(key)) - np.searchsorted(key, key) < MOST_REPRESENTATIVES
+        return {"key": key[few], "at": at[few]}
 
     def hashes(self) -> Iterator[Arrays]:
         """The texts first seen here and what stays for them, slice by slice of the range."""
         files = self._files("signatures", EXACT, "high")
         for keys in files.slices(self._own, self._work.memory_gib):
-            found = self._records(files, keys, ("high", "low"), near=False)
+            parts = [_NO_HASHES, *self._records(files, keys, ("high", "low"), near=False)]
+            found = {name: np.concatenate([part[name] for part in parts]) for name in _NO_HASHES}
             order = np.lexsort((found["at"], found["low"], found["high"]))
             found = {name: column[order] for name, column in found.items()}
             by_row = np.argsort(found["at"])
@@ -132,21 +147,18 @@ class _Making:
 
     def added(self) -> Iterator[Arrays]:
         """How many documents went for each, by this task's share of the files that say so."""
-        rows, counts = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+        by_rep = ExternalSort(self._task.scratch, "by_rep", self._work.memory_bytes // 2)
         for shard in self._task.inputs.get("exact", ())[self._mine]:
             file = open_columns(shard.file(ORIGINALS), "originals", verify=True)
             rep = np.array(file["row"])
             self._near.redirect(rep, np.empty((len(rep), 2), np.uint64))
-            rows.append(rep)
-            counts.append(file["added"])
+            by_rep.add([rep, file["added"]])
         for shard in self._task.inputs.get("clusters", ())[self._mine]:
-            near = Near([shard], verify=True).reps()
-            rows.append(near)
-            counts.append(np.ones(len(near), np.uint64))
-        row, position = np.unique(np.concatenate(rows), return_inverse=True)
-        added = np.zeros(len(row), np.uint64)
-        np.add.at(added, position, np.concatenate(counts))
-        yield {"row": row, "added": added}
+            for rep in Near([shard]).reps():
+                by_rep.add([rep, np.ones(len(rep), np.uint64)])
+        for row, added in summed((row, added) for row, added in by_rep.chunks()):
+            yield {"row": row, "added": added}
+        by_rep.remove()
 
     def _files(self, role: str, suffix: str, key: str) -> SortedFiles:
         shards = [(shard.index, shard.file(suffix)) for shard in self._task.inputs[role]]
@@ -159,16 +171,16 @@ class _Making:
     def _sketches(self) -> Iterator[Any]:
         return self._work.signatures.sketches(self._shards)
 
-    def _records(self, files: SortedFiles, keys: KeyRange, names: Sequence[str], *, near: bool = True) -> Arrays:
-        """The records of a range whose rows stay, those that went as near duplicates too where ``near`` is false."""
-        parts: list[Arrays] = [{name: np.empty(0, np.uint64) for name in (*names, "at")}]
+    def _records(
+        self, files: SortedFiles, keys: KeyRange, names: Sequence[str], *, near: bool = True
+    ) -> Iterator[Arrays]:
+        """The records of a range whose rows stay, shard by shard; ``near`` false: those that went as near duplicates too."""
         for shard, file in files.open():
             own = keys.within(file[names[0]])
             rows = file["row"][own]
             stays = ~self._gone(shard, int(rows.max(initial=0)) + 1, near=near)[rows]
             part = {name: file[name][own][stays] for name in names}
-            parts.append({**part, "at": addresses(shard, rows[stays])})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            yield {**part, "at": addresses(shard, rows[stays])}
 
     def _gone(self, shard: int, num_rows: int, *, near: bool = True) -> Flags:
         """Which of the first rows of a shard went."""

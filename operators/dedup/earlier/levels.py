@@ -12,6 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from operators.dedup.columns import Columns, open_columns
+from operators.dedup.lookup import found_in
 from operators.dedup.ranges import ALL
 from operators.kernels.shingles import KeyArray
 from operators.kernels.survivors import MOST_REPRESENTATIVES
@@ -94,10 +95,8 @@ class _Index:
         added = np.zeros(len(at), np.uint64)
         for shard in self.shards:
             file = open_columns(shard.file(ADDED), "added")
-            row = np.searchsorted(file["row"], at)
-            hit = row < len(file["row"])
-            hit[hit] = file["row"][row[hit]] == at[hit]
-            added[hit] += file["added"][row[hit]]
+            hit, where = found_in(file["row"], at)
+            added[hit] += file["added"][where]
         return added
 
     def translated(self, at: KeyArray) -> tuple[Flags, KeyArray]:
@@ -224,11 +223,7 @@ class Levels:
 
     def is_earlier(self, at: KeyArray) -> Flags:
         """Which addresses are of earlier levels, and not of the shards now being decided."""
-        place = at >> _SHARD_SHIFT
-        position = np.searchsorted(self._place, place)
-        hit = position < len(self._place)
-        hit[hit] = self._place[position[hit]] == place[hit]
-        return hit
+        return found_in(self._place, at >> _SHARD_SHIFT)[0]
 
     def rank(self, at: KeyArray) -> npt.NDArray[np.int64]:
         """The order of earlier levels, the oldest 0; as many as there are for all other addresses."""

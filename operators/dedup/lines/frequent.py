@@ -12,6 +12,7 @@ from pydantic import Field
 
 from operators.dedup.columns import open_columns, write_columns
 from operators.dedup.lines.counts import KIND, UNITS, Arrays, UnitCounts, counted, smallest_members
+from operators.dedup.lookup import found_in
 from operators.dedup.order import addresses
 from operators.dedup.ranges import ALL, KeyRange, Partitioned, SortedFiles, num_partitions, own_range
 from operators.kernels.shingles import KeyArray
@@ -65,8 +66,8 @@ class FrequentUnits(Partitioned):
         columns: dict[str, list[npt.NDArray[Any]]] = {"key": [], "documents": [], "at": []}
         for shard, file in files.open():
             own = keys.within(file["key"])
-            columns["key"].append(file["key"][own])
-            columns["documents"].append(file["documents"][own])
+            columns["key"].append(file["key"][own].copy())  # so that the file need not stay open
+            columns["documents"].append(file["documents"][own].copy())
             if self.counts.owners:
                 columns["at"].append(addresses(shard, file["row"][own]))
         key, documents = np.concatenate(columns["key"]), np.concatenate(columns["documents"])
@@ -95,10 +96,10 @@ def _owners(files: SortedFiles, members: KeyArray, first: npt.NDArray[np.intp]) 
 
 
 class Frequencies:
-    """The frequent units of all partitions, mapped: what is looked up is read, nothing else."""
+    """The frequent units of all partitions, checked once per process, then checked once per process, then mapped."""
 
     def __init__(self, paths: Sequence[Path], parameters: Mapping[str, Any]) -> None:
-        self._files = [open_columns(path, "frequent", parameters) for path in paths]
+        self._files = [open_columns(path, "frequent", parameters, verify=True) for path in paths]
         self._bounds = np.array([keys.first for keys in ALL.split(len(paths))], np.uint64)
 
     def look_up(self, keys: KeyArray) -> tuple[npt.NDArray[np.bool_], KeyArray]:
@@ -112,11 +113,9 @@ class Frequencies:
         cuts = [*np.searchsorted(ascending, self._bounds), len(keys)]
         for number, file in enumerate(self._files):
             own = slice(cuts[number], cuts[number + 1])
-            position = np.searchsorted(file["key"], ascending[own])
-            there = position < len(file["key"])
-            there[there] = file["key"][position[there]] == ascending[own][there]
+            there, where = found_in(file["key"], ascending[own])
             rows = order[own][there]
             hit[rows] = True
             if "at" in file.arrays:
-                at[rows] = file["at"][position[there]]
+                at[rows] = file["at"][where]
         return hit, at

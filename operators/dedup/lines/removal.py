@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from operators.dedup.order import addresses
 from operators.kernels.unit_hashes import FIRST, LATER
 from operators.kernels.unit_removal import BoolArray, covered, without_units
 from pipeline.documents import text_bytes
+from pipeline.file_state import FileState, file_state
 from pipeline.operator import Bound, Filter, Map
 from pipeline.value import Strings
 from pipeline.work import Result, Sink, Task
@@ -51,7 +52,7 @@ class WithoutUnits(Map):
     def prepare(self) -> None:
         """Compile the kernels, and map the files."""
         self.counts.units.prepare()
-        _frequencies(self.files, self.counts)
+        _frequencies(self.files, _states(self.files), self.counts)
 
     def map(self, docs: pa.Table) -> pa.Table:
         """The texts as they are left, and four columns."""
@@ -77,7 +78,7 @@ class WithoutUnits(Map):
 
     def _fate(self, found: Found, docs: pa.Table) -> tuple[BoolArray, BoolArray]:
         """The spans that go, and those that stay as the one copy."""
-        frequent, owner = _frequencies(self.files, self.counts).look_up(found.keys)
+        frequent, owner = _frequencies(self.files, _states(self.files), self.counts).look_up(found.keys)
         own = np.zeros(len(frequent), np.bool_)
         if self.keep == "first":
             address = docs[self.column(_ADDRESS)].combine_chunks().to_numpy()
@@ -121,6 +122,8 @@ class Removal(Apply):
         """A sink that writes kept, dropped and quarantined rows of one shard."""
         (without, *others) = self.operators
         files = tuple(str(shard.file(FREQUENT)) for shard in task.inputs["frequent"])
+        assert isinstance(without, WithoutUnits)
+        _frequencies(files, _states(files), without.counts)  # a damaged file fails the task before a document is read
         bound = without.model_copy(update={"files": files})
         sink = Apply.model_copy(self, update={"operators": (bound, *others)})
         return _AddressSink(Apply.open(sink, task), without.column(_ADDRESS), task.index)
@@ -148,6 +151,11 @@ class _AddressSink(Sink):
 
 
 @lru_cache(maxsize=4)
-def _frequencies(files: tuple[str, ...], counts: UnitCounts) -> Frequencies:
-    """The files of a step, mapped once per process."""
+def _frequencies(files: tuple[str, ...], states: tuple[FileState, ...], counts: UnitCounts) -> Frequencies:
+    """The files of a step, checked and mapped once per process."""
+    del states
     return Frequencies([Path(file) for file in files], counts.parameters)
+
+
+def _states(files: Sequence[str]) -> tuple[FileState, ...]:
+    return tuple(file_state(Path(file)) for file in files)

@@ -26,7 +26,7 @@ from operators.kernels.exact_similarity import Measure, verified_survivors
 from operators.kernels.minhash import slots_needed
 from operators.kernels.shingles import KeyArray
 from operators.kernels.survivors import survivors
-from pipeline.work import Extent, Result, Task, TaskPlan
+from pipeline.work import Epochs, Extent, Result, Task, TaskPlan
 
 Rule = Literal["greedy", "transitive"]
 Verify = Literal["estimate", "jaccard", "containment"]
@@ -65,9 +65,7 @@ class Clusters(Partitioned):
         num_tasks = num_partitions(len(shards), self.partitions)
         for suffix in (KEPT, ADDED):
             levels.verify(suffix, task.index, num_tasks)
-        # One task checks what all of them share.
-        first = task.index == 0
-        (members,) = (open_columns(s.file(MEMBERS), "members", verify=first) for s in task.inputs["components"])
+        (members,) = (open_columns(s.file(MEMBERS), "members", verify=True) for s in task.inputs["components"])
         rows = SketchRows(self.runs.signatures, shards, levels, self.order)
         removals = Removals(task.scratch, self.memory_bytes // 4)
         own = own_components(members["label"], task.index, num_tasks)
@@ -82,7 +80,6 @@ class Clusters(Partitioned):
             "near": counts[NEAR],
             "clusters": counts[SIZES],
             "largest_component": largest,
-            "first_shard": shards[0].index,
         }
         return Result(outputs, facts=facts)
 
@@ -91,10 +88,9 @@ class Clusters(Partitioned):
         plans = super().tasks(shards)
         if NGRAMS_ROLE not in shards or self.epoch is None:
             return plans
-        extent = shards[NGRAMS_ROLE]
-        labels = list(extent.epochs)
-        known = [k for label in labels[: labels.index(self.epoch) + 1] for k in extent.shards(label)]
-        return [TaskPlan(plan.index, {**plan.needs, NGRAMS_ROLE: tuple(sorted(known))}) for plan in plans]
+        labels = tuple(shards[NGRAMS_ROLE].epochs)
+        known = Epochs(labels[: labels.index(self.epoch) + 1])
+        return [TaskPlan(plan.index, {**plan.needs, NGRAMS_ROLE: known}) for plan in plans]
 
     @property
     def _documents_at_once(self) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from operators.dedup.columns import write_columns
 from operators.dedup.exact import Copies
-from operators.dedup.external_sort import ExternalSort
+from operators.dedup.external_sort import ExternalSort, summed
 from operators.dedup.growing import GrowingColumns
 from operators.dedup.near.rows import SketchRows
 from operators.kernels.shingles import KeyArray
@@ -76,17 +76,7 @@ class Removals:
 
     def _clusters(self, copies: Copies) -> Iterator[tuple[KeyArray, KeyArray]]:
         """Each representative, ascending, and how many went for it, with the exact copies of those."""
-        last, members = np.empty(0, np.uint64), np.empty(0, np.uint64)
-        for rep, row, _, _ in self._by_rep.chunks():
-            reps, first = np.unique(rep, return_index=True)
-            added = np.add.reduceat(copies.sizes(row), first)
-            if len(last) and last[0] == reps[0]:  # the cluster goes on in this part
-                added[0] += members[0]
-            else:
-                yield last, members
-            yield reps[:-1], added[:-1]
-            last, members = reps[-1:], added[-1:]
-        yield last, members
+        return summed((rep, copies.sizes(row)) for rep, row, _, _ in self._by_rep.chunks())
 
 
 def _near(part: list[KeyArray]) -> dict[str, npt.NDArray[np.generic]]:

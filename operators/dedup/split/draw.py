@@ -19,7 +19,8 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _ALL = 1 << 64
 _MOST_SETS = 64
-_INNER = ("signatures", "runs", "exact", "edges", "components", "sets", "hosts", "links", "training")
+_INNER = ("signatures", "runs", "exact", "edges", "components", "sets", "hosts", "links")
+_LEFT = ("train", "training")
 
 
 def _as_pairs(value: object) -> object:
@@ -39,6 +40,9 @@ def _checked(shares: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], 
         msg = f"held_out names 1 to {_MOST_SETS} sets, got {len(shares)}; try held_out: {{validation: 0.005}}"
         raise ValueError(msg)
     for name, share in shares:
+        if name in _LEFT:
+            msg = f"set {name!r}: what is not held out is the step itself, so it is no set; leave it out of held_out"
+            raise ValueError(msg)
         if not (name.isascii() and name.isidentifier() and name.islower()) or name in _INNER or names.count(name) > 1:
             msg = (
                 f"set {name!r} cannot be called so: small letters, digits and _, each name once, and none of "

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from operators.dedup.columns import write_columns
 from operators.dedup.exact import Copies
 from operators.dedup.growing import GrowingColumns
+from operators.dedup.lookup import found_in
 from operators.dedup.near.edges import EDGES
 from operators.dedup.near.external_components import Connector
 from operators.dedup.order import addresses, source_keys
@@ -108,11 +109,9 @@ def _records(files: SortedFiles, keys: KeyRange, copies: Copies) -> Iterator[tup
             rows = file["row"][own]
             copied = copies.of_shard(shard)
             at = addresses(shard, rows)
-            found = np.searchsorted(copied["row"], at)
-            hit = found < len(copied["row"])
-            hit[hit] = copied["row"][found[hit]] == at[hit]
-            at[hit] = copied["rep"][found[hit]]
-            yield file["key"][own], at
+            hit, found = found_in(copied["row"], at)
+            at[hit] = copied["rep"][found]
+            yield file["key"][own].copy(), at  # so that the file need not stay open
 
 
 def _stars(files: SortedFiles, keys: KeyRange, copies: Copies) -> Iterator[tuple[KeyArray, KeyArray]]:

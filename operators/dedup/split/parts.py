@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from operators.dedup.columns import Columns, open_columns
 from operators.dedup.exact import Copies
+from operators.dedup.lookup import found_in
 from operators.dedup.order import addresses, rows_of
 from operators.dedup.signatures import SKETCH, Signatures
 from operators.dedup.split.draw import TRAINING, SetArray, Shares, drawn
 from operators.dedup.split.sets import SETS
-from operators.dedup.verdict_files import id_array, write_keep, write_table
+from operators.dedup.verdict_files import account, id_array, write_keep, write_table
 from operators.kernels.shingles import KeyArray
 from pipeline.documents import ID_TYPE
-from pipeline.ledger import Count, Ledger
 from pipeline.work import Extent, Kind, Result, Shard, ShardWork, Task, TaskPlan
 
 HELD_OUT = ".held_out.parquet"
@@ -60,8 +60,7 @@ class Part(ShardWork):
     def run(self, task: Task) -> Result:
         """Write one shard's bitmap."""
         (shard,) = task.inputs["signatures"]
-        # The training side alone checks what all parts read.
-        sketch = open_columns(shard.file(SKETCH), "sketch", self.signatures.parameters, verify=self.part is None)
+        sketch = open_columns(shard.file(SKETCH), "sketch", self.signatures.parameters, verify=True)
         rows = _Rows(shard.index, sketch, task)
         chosen = drawn(rows.ids, self.held_out, self.seed)
         chosen[rows.size > self.max_cluster] = TRAINING
@@ -77,14 +76,14 @@ class Part(ShardWork):
                 task.scratch / "held_out", HELD_OUT, _table(sketch, shown, [names[k] for k in chosen[shown]], rows.size)
             ),
         ]
-        others = {name: chosen == k for k, name in [*enumerate(names), (TRAINING, "training")] if k != own}
+        others = {f"split:{name}": chosen == k for k, name in [*enumerate(names), (TRAINING, "training")] if k != own}
         facts = {
             "rows": len(keep),
             "clusters": int((rows.head & keep).sum()),
             "largest_cluster": int(rows.size[keep].max(initial=0)),
             "oversized": int((keep & (rows.size > self.max_cluster)).sum()),
         }
-        return Result(outputs, _account(sketch, keep, others), facts)
+        return Result(outputs, account(sketch, keep, {}, others), facts)
 
 
 _UNKNOWN = TRAINING - 1
@@ -98,7 +97,7 @@ class _Rows:
     """
 
     def __init__(self, shard: int, sketch: Columns, task: Task) -> None:
-        copies = Copies(task.inputs["exact"], verify=shard == 0)  # one task checks what all of them share
+        copies = Copies(task.inputs["exact"])
         mine = addresses(shard, np.arange(len(sketch["bytes"])))
         at = mine.copy()
         self.ids: npt.NDArray[np.uint64] = sketch["id"].copy()
@@ -108,17 +107,14 @@ class _Rows:
         self.size: KeyArray = copies.sizes(at)
         self.head: npt.NDArray[np.bool_] = at == mine
         self.chosen: SetArray = np.full(len(at), _UNKNOWN, np.uint8)
-        for file in _files(task.inputs["sets"], verify=shard == 0):
-            position = np.searchsorted(file["at"], at)
-            hit = position < len(file["at"])
-            hit[hit] = file["at"][position[hit]] == at[hit]
-            found = position[hit]
+        for file in _files(task.inputs["sets"]):
+            hit, found = found_in(file["at"], at)
             self.chosen[hit], self.size[hit] = file["set"][found], file["size"][found]
             self.head[hit] &= file["head"][found]
 
 
-def _files(shards: Sequence[Shard], *, verify: bool) -> list[Columns]:
-    return [open_columns(shard.file(SETS), "sets", verify=verify) for shard in shards]
+def _files(shards: Sequence[Shard]) -> list[Columns]:
+    return [open_columns(shard.file(SETS), "sets", verify=True) for shard in shards]
 
 
 def _table(sketch: Columns, rows: npt.NDArray[np.intp], names: list[str], size: KeyArray) -> pa.Table:
@@ -129,17 +125,3 @@ def _table(sketch: Columns, rows: npt.NDArray[np.intp], names: list[str], size: 
         pa.array(size[rows].astype(np.int64)),
     ]
     return pa.table(columns, schema=HELD_OUT_SCHEMA)
-
-
-def _account(sketch: Columns, keep: npt.NDArray[np.bool_], others: Mapping[str, npt.NDArray[np.bool_]]) -> Ledger:
-    size = sketch["bytes"].astype(np.int64)
-
-    def count(rows: npt.NDArray[np.bool_]) -> Count:
-        return Count(int(rows.sum()), int(size[rows].sum()))
-
-    ledger = Ledger(into=count(np.ones(len(keep), np.bool_)), kept=count(keep))
-    ledger.dropped = {f"split:{name}": count(rows) for name, rows in others.items() if rows.any()}
-    for code, group in enumerate(sketch.parameters["groups"]):
-        mine = sketch["group"] == code
-        ledger.group_into[group], ledger.group_kept[group] = count(mine), count(mine & keep)
-    return ledger

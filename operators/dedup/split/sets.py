@@ -35,8 +35,7 @@ class ClusterSets(Partitioned):
     def run(self, task: Task) -> Result:
         """Decide some components."""
         shards = task.inputs["signatures"]
-        first_task = task.index == 0  # one task checks what all of them share
-        (members,) = (open_columns(s.file(MEMBERS), "members", verify=first_task) for s in task.inputs["components"])
+        (members,) = (open_columns(s.file(MEMBERS), "members", verify=True) for s in task.inputs["components"])
         own = own_components(members["label"], task.index, num_partitions(len(shards), self.partitions))
         label, at = members["label"][own], members["at"][own]
         first = np.flatnonzero(np.append(True, label[1:] != label[:-1])) if len(label) else np.empty(0, np.int64)

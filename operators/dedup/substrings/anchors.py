@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from operators.dedup.columns import Columns, open_columns, write_columns
-from operators.dedup.sketch import Arrays, sketch
+from operators.dedup.sketch import Arrays, naming_step, sketch
 from operators.kernels.fold import SHA256
 from operators.kernels.winnowing import MOST_TOKENS, anchors
 from pipeline.documents import ID_TYPE
@@ -66,7 +66,8 @@ class _AnchorSink(Sink):
         columns = found._asdict()
         columns["row"] = columns["row"] + np.uint32(self._num_rows)
         self._anchors.append(columns)
-        whole = sketch(docs, None, 0, self._work.values)
+        with naming_step(self._task.node):
+            whole = sketch(docs, None, 0, self._work.values)
         kept = {name: column for name, column in whole.items() if name in _CARDS or name.startswith("value.")}
         self._cards.append({**kept, "tokens": tokens})
         self._num_rows += docs.num_rows

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from operators.dedup.columns import open_columns
-from operators.dedup.order import addresses, gather, rows_of, shards_of
+from operators.dedup.order import addresses, rows_of, shards_of
 from operators.dedup.sketch import Arrays
 from operators.dedup.substrings.anchors import ROWS, TakeAnchors
 from operators.dedup.substrings.places import REPEAT_COLUMNS, REPEATS, read_places, stretches
+from operators.dedup.verdict_files import id_array
 from operators.kernels.buffers import large_strings, text_buffers
 from operators.kernels.cut_words import MARKS, cut_bytes
 from operators.kernels.replace_spans import replace_spans
@@ -119,8 +120,6 @@ class _RepeatSink(Sink):
         both = {name: np.concatenate([part[name] for part in found]) for name in REPEAT_COLUMNS}
         self._found = stretches(both, work.anchors.min_tokens)
         shards = task.inputs["anchors"]
-        reps, which = np.unique(self._found["rep"], return_inverse=True)
-        self._rep_ids = gather(work.anchors.cards(shards), reps, ("id",))["id"][which]
         self._own = open_columns(shards[task.index].file(ROWS), "rows", parameters, verify=True)
         self._file = ParquetShard(task.scratch / "repeats.parquet")
         self._at = addresses(task.index, np.arange(len(self._own["tokens"]) + 1))
@@ -134,7 +133,7 @@ class _RepeatSink(Sink):
         words = found["end"] - found["start"]
         spans, kinds = cut_bytes(docs["text"], np.stack([found["start"], found["end"], row], axis=1))
         spans[:, :2] -= text_buffers(docs["text"]).offsets[row, None]
-        self._file.add(self._table(docs, found, spans, self._rep_ids[first:end]))
+        self._file.add(self._table(docs, found, spans))
         repeated = np.bincount(row, weights=words, minlength=docs.num_rows).astype(np.int64)
         measures: dict[str, Any] = {
             _TOKENS: pa.array(self._own["tokens"][rows].astype(np.int64)),
@@ -147,9 +146,7 @@ class _RepeatSink(Sink):
         self._num_rows = rows.stop
         return self._sink.add(docs)
 
-    def _table(
-        self, docs: pa.Table, found: Arrays, spans: npt.NDArray[np.int64], rep_ids: npt.NDArray[np.uint64]
-    ) -> pa.Table:
+    def _table(self, docs: pa.Table, found: Arrays, spans: npt.NDArray[np.int64]) -> pa.Table:
         row = spans[:, 2]
         columns = {
             "row": row + self._num_rows,
@@ -158,9 +155,7 @@ class _RepeatSink(Sink):
             "end_byte": spans[:, 1],
             "first_token": found["start"],
             "tokens": found["end"] - found["start"],
-            "rep_id": pa.Array.from_buffers(
-                ID_TYPE, len(rep_ids), [None, pa.py_buffer(np.ascontiguousarray(rep_ids, ">u8").tobytes())]
-            ),
+            "rep_id": id_array(np.stack([found["rep_high"], found["rep_low"]], axis=1)),
             "rep_shard": shards_of(found["rep"]),
             "rep_row": rows_of(found["rep"]),
             "rep_token": found["rep_start"],

@@ -10,7 +10,17 @@ from operators.dedup.ranges import KeyRange, SortedFiles, own_range
 from operators.dedup.sketch import Arrays
 from operators.dedup.substrings.anchors import ANCHORS
 from operators.dedup.substrings.barrier import OverAnchors
-from operators.dedup.substrings.places import ASK_COLUMNS, ASKS, REPEAT_COLUMNS, REPEATS, leaders, ranks, write_places
+from operators.dedup.substrings.places import (
+    ASK_COLUMNS,
+    ASKS,
+    REPEAT_COLUMNS,
+    REPEATS,
+    Ranked,
+    leaders,
+    ranks,
+    with_lead,
+    write_places,
+)
 from operators.kernels.winnowing import TIED
 from pipeline.work import Result, Task
 
@@ -39,8 +49,8 @@ class Matches(OverAnchors):
         for keys in files.slices(own_range(task.index, len(shards), self.partitions), self.memory_gib):
             records = _shared(files, keys)
             if len(records["key"]):
-                rank = ranks(self.anchors.cards(shards), records["at"], self.order)
-                repeated, asked = self._decide(records, rank)
+                ranked = ranks(self.anchors.cards(shards), records["at"], self.order)
+                repeated, asked = self._decide(records, ranked)
                 repeats.append(repeated)
                 asks.append(asked)
         parameters = self.anchors.parameters
@@ -55,11 +65,11 @@ class Matches(OverAnchors):
         }
         return Result(outputs, facts=facts)
 
-    def _decide(self, records: Arrays, rank: npt.NDArray[np.int64]) -> tuple[Arrays, Arrays]:
+    def _decide(self, records: Arrays, ranked: Ranked) -> tuple[Arrays, Arrays]:
         """Repeats and asks of records of keys that stand twice."""
-        order = np.lexsort((records["start"], rank, records["span"], records["key"]))
+        order = np.lexsort((records["start"], ranked.rank, records["span"], records["key"]))
         records = {name: column[order] for name, column in records.items()}
-        rank, key, span = rank[order], records["key"], records["span"]
+        rank, key, span = ranked.rank[order], records["key"], records["span"]
         new_key = np.append(True, key[1:] != key[:-1])
         new = new_key | np.append(True, span[1:] != span[:-1])
         lead = leaders(new)
@@ -70,8 +80,9 @@ class Matches(OverAnchors):
         else:
             leads = rank == rank[lead]
         gone, asked = ~leads, leads & several
-        repeats = {name: records[name][gone] for name in ("at", "start", "count")}
-        repeats["rep"], repeats["rep_start"] = records["at"][lead[gone]], records["start"][lead[gone]]
+        first = {name: records[name][lead[gone]] for name in ("at", "start")}
+        own = {name: records[name][gone] for name in ("at", "start", "count")}
+        repeats = with_lead(own, first, ranked.ids[order][lead[gone]])
         return repeats, {name: records[name][asked] for name in ASK_COLUMNS}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,13 @@ _KINDS = {
     "count": np.uint32,
     "rep": np.uint64,
     "rep_start": np.uint32,
+    "rep_high": np.uint64,
+    "rep_low": np.uint64,
     "key": np.uint64,
 }
-REPEAT_COLUMNS = ("at", "start", "count", "rep", "rep_start")
+REPEAT_COLUMNS = ("at", "start", "count", "rep", "rep_start", "rep_high", "rep_low")
 """Address of a row; ``count`` windows, the first from word ``start``; the row and the word where the same windows
-stand earlier in content order."""
+stand earlier in content order, and the two halves of that row's id."""
 ASK_COLUMNS = ("at", "start", "count", "key")
 """Windows of a row whose own hashes are needed, and the key of their anchor."""
 
@@ -50,11 +52,11 @@ def read_places(
 ) -> Arrays:
     """The columns of one shard's places out of the files of all partitions, sorted by row and word.
 
-    The files are open one after the other. The task of the first shard reads them whole and checks them.
+    The files are open one after the other, each checked once per process.
     """
     parts: list[Arrays] = []
     for partition in shards:
-        file = open_columns(partition.file(suffix), suffix[1:], parameters, verify=shard == 0)
+        file = open_columns(partition.file(suffix), suffix[1:], parameters, verify=True)
         own = shard_range(file["at"], shard)
         parts.append({name: file[name][own].copy() for name in names})
     joined = {name: np.concatenate([np.empty(0, _KINDS[name]), *(part[name] for part in parts)]) for name in names}
@@ -62,13 +64,25 @@ def read_places(
     return {name: column[order] for name, column in joined.items()}
 
 
-def ranks(cards: Iterable[tuple[int, Columns]], at: KeyArray, order: Order) -> npt.NDArray[np.int64]:
-    """The place of each record's row in content order among these rows; equal only for equal addresses."""
+class Ranked(NamedTuple):
+    """Of each record's row the place in content order, equal only for equal addresses, and the id, uint64 (N, 2)."""
+
+    rank: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.uint64]
+
+
+def ranks(cards: Iterable[tuple[int, Columns]], at: KeyArray, order: Order) -> Ranked:
+    """The places in content order among these rows, and their ids."""
     rows, which = np.unique(at, return_inverse=True)
-    permutation = content_order(gather(cards, rows, order.columns), rows, order)
+    columns = gather(cards, rows, order.columns)
     rank = np.empty(len(rows), np.int64)
-    rank[permutation] = np.arange(len(rows))
-    return rank[which]
+    rank[content_order(columns, rows, order)] = np.arange(len(rows))
+    return Ranked(rank[which], columns["id"][which])
+
+
+def with_lead(places: Arrays, lead: Mapping[str, npt.NDArray[Any]], ids: npt.NDArray[np.uint64]) -> Arrays:
+    """Repeats, each with the place where its windows stand earlier and the id of the row there."""
+    return {**places, "rep": lead["at"], "rep_start": lead["start"], "rep_high": ids[:, 0], "rep_low": ids[:, 1]}
 
 
 def leaders(new: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
@@ -80,7 +94,7 @@ def leaders(new: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
 def stretches(places: Arrays, min_tokens: int) -> Arrays:
     """The words that lie in a repeated window, as few stretches of each row, sorted.
 
-    Returns ``at``, ``start``, ``end``, and ``rep`` and ``rep_start`` of the window that each begins with.
+    Returns ``at``, ``start``, ``end``, and what is known of the row where the window that each begins with stands.
     """
     order = np.lexsort((places["rep_start"], places["rep"], places["start"], places["at"]))
     at = places["at"][order]
@@ -96,6 +110,6 @@ def stretches(places: Arrays, min_tokens: int) -> Arrays:
         "at": at[first],
         "start": start[first],
         "end": (reached - line)[last[: len(first)]],
-        "rep": places["rep"][order][first],
+        **{name: places[name][order][first] for name in ("rep", "rep_high", "rep_low")},
         "rep_start": places["rep_start"][order][first].astype(np.int64),
     }

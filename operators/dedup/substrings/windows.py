@@ -19,9 +19,11 @@ from operators.dedup.substrings.places import (
     ASKS,
     REPEAT_COLUMNS,
     REPEATS,
+    Ranked,
     leaders,
     ranks,
     read_places,
+    with_lead,
     write_places,
 )
 from operators.kernels.winnowing import window_hashes
@@ -99,21 +101,20 @@ class Repeats(OverAnchors):
         for keys in files.slices(own_range(task.index, len(shards), self.partitions), self.memory_gib):
             windows = _windows(files, keys)
             if len(windows["key"]):
-                rank = ranks(self.anchors.cards(task.inputs["anchors"]), windows["at"], self.order)
-                found.append(self._decide(windows, rank))
+                ranked = ranks(self.anchors.cards(task.inputs["anchors"]), windows["at"], self.order)
+                found.append(self._decide(windows, ranked))
         output = write_places(task.scratch, REPEATS, REPEAT_COLUMNS, found, self.anchors.parameters)
         return Result([output], facts={"repeats": sum(len(part["at"]) for part in found)})
 
-    def _decide(self, windows: Arrays, rank: npt.NDArray[np.int64]) -> Arrays:
-        order = np.lexsort((windows["start"], rank, windows["window"], windows["key"]))
+    def _decide(self, windows: Arrays, ranked: Ranked) -> Arrays:
+        order = np.lexsort((windows["start"], ranked.rank, windows["window"], windows["key"]))
         windows = {name: column[order] for name, column in windows.items()}
-        rank, key, window = rank[order], windows["key"], windows["window"]
+        rank, key, window = ranked.rank[order], windows["key"], windows["window"]
         new = np.append(True, (key[1:] != key[:-1]) | (window[1:] != window[:-1]))
         lead = leaders(new)
         gone = np.arange(len(new)) != lead if self.within_document else rank != rank[lead]
-        found = {"at": windows["at"][gone], "start": windows["start"][gone]}
-        found["rep"], found["rep_start"] = windows["at"][lead[gone]], windows["start"][lead[gone]]
-        return _runs(found)
+        own, first = ({name: windows[name][rows] for name in ("at", "start")} for rows in (gone, lead[gone]))
+        return _runs(with_lead(own, first, ranked.ids[order][lead[gone]]))
 
 
 def _windows(files: SortedFiles, keys: KeyRange) -> Arrays:
@@ -130,8 +131,11 @@ def _windows(files: SortedFiles, keys: KeyRange) -> Arrays:
 def _runs(found: Arrays) -> Arrays:
     """Windows that follow each other as one entry each."""
     order = np.lexsort((found["start"], found["at"]))
-    found = {name: column[order].astype(np.int64) for name, column in found.items()}
-    step = {name: np.diff(column) for name, column in found.items()}
+    found = {
+        name: column[order] if column.dtype == np.uint64 else column[order].astype(np.int64)
+        for name, column in found.items()
+    }
+    step = {name: np.diff(found[name]) for name in ("at", "rep", "start", "rep_start")}
     goes_on = (step["at"] == 0) & (step["rep"] == 0) & (step["start"] == 1) & (step["rep_start"] == 1)
     first = np.flatnonzero(np.append(True, ~goes_on)[: len(order)])
     runs = {name: column[first] for name, column in found.items()}

@@ -117,22 +117,22 @@ def run(
 ) -> Outcome:
     """Run every node of the step over shards, each a list of batches; epochs: which shards are whose."""
     dedup = dedup.model_copy(update={"epochs": tuple(epochs or ())})
-    labelled = ("documents", "signatures", "runs")
+    labelled = ("documents", "signatures", "runs", "ngrams")
     done: dict[str, list[LocalShard]] = {"docs": [LocalShard(k, tables) for k, tables in enumerate(shards)]}
     results: dict[str, list[Result]] = {}
     for node in dedup.nodes(step, "docs", 0):
         inputs = {role: done[name] for role, name in node.inputs.items()}
-        plans = node.work.tasks(
-            {role: Extent(len(found), dict(epochs or {}) if role in labelled else {}) for role, found in inputs.items()}
-        )
+        extents = {
+            role: Extent(len(found), dict(epochs or {}) if role in labelled else {}) for role, found in inputs.items()
+        }
+        plans = node.work.tasks(extents)
         assert [plan.index for plan in plans] == list(range(len(plans)))
         done[node.name], results[node.name] = [], []
         for plan in plans:
             scratch = folder / node.name / str(plan.index)
             scratch.mkdir(parents=True)
             given: dict[str, Sequence[Shard]] = {
-                role: inputs[role] if needs is None else [inputs[role][k] for k in needs]
-                for role, needs in plan.needs.items()
+                role: [inputs[role][k] for k in extents[role].named(needs)] for role, needs in plan.needs.items()
             }
             result = run_work(node.work, Task(node.name, plan.index, given, scratch))
             result.ledger.check(node.name)

@@ -7,13 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from operators.dedup.checks.alarm import Alarm
+from operators.dedup.checks.alarm import Alarm, LossAlarm
+from operators.dedup.signatures import Signatures
 from operators.dedup.verb import Dedup
 from pipeline.errors import RunFailedError
 from pipeline.fingerprint import digest
-from pipeline.work import Extent
+from pipeline.work import Epochs, Extent
 from tests.operators.dedup.runner import Outcome, documents, run
 
 WORDS = [f"w{k}" for k in range(200)]
@@ -100,7 +102,7 @@ def test_an_epoch_waits_for_its_own_shards() -> None:
     nodes = {node.name: node for node in epochs.nodes("u", "docs", 0)}
     extent = Extent(3, {"a": (0, 2), "b": (1,)})
     (plan,) = nodes["u.b.alarm"].work.tasks({"documents": extent, "signatures": extent, "exact": Extent(1)})
-    assert plan.needs == {"documents": (1,), "signatures": (1,), "exact": None}
+    assert plan.needs == {"documents": Epochs(("b",)), "signatures": Epochs(("b",)), "exact": None}
     assert nodes["u"].inputs["alarm:a"] == "u.a.alarm"
 
 
@@ -114,3 +116,44 @@ def test_a_limit_of_its_own() -> None:
     alarm = Alarm.model_validate({"removed": 0.5, "sources": {"forum": 0.99}})
     assert (alarm.limit("forum"), alarm.limit("web")) == (0.99, 0.5)
     assert hash(alarm) == hash(Alarm(removed=0.5, sources=(("forum", 0.99),)))
+
+
+def test_all_sources_beyond_their_limits_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RunFailedError) as failed:
+        ring(tmp_path, removed=0.5, min_docs=5)
+    said = str(failed.value)
+    assert said.startswith(
+        "step 'unique' would remove 19 of the 20 documents of source 'spam': 95.0 %, and the alarm is set to 50 %; "
+        "4 of the 5 documents of source 'small': 80.0 %, and the alarm is set to 50 %; "
+        "24 of the 35 documents of all sources: 68.6 %, and the alarm is set to 50 %. Most of them, 19, would go for "
+    )
+    assert "add sources: {spam: 0.95, small: 0.8} and removed: 0.69 to the step's alarm" in said
+
+
+def test_names_that_yaml_reads_otherwise_are_quoted() -> None:
+    alarm = LossAlarm(signatures=Signatures(), limits=Alarm(min_docs=1, removed=0.5))
+    names = ["yes", "a: b", "12", "null", "{x}", "Bücher"]
+    with pytest.raises(RunFailedError) as failed:
+        alarm.recheck({"sources": {name: [3, 2] for name in names}})
+    written = str(failed.value).partition("add sources: ")[2].partition(" and removed: ")[0]
+    assert yaml.safe_load(written) == dict.fromkeys(names, 0.67)
+    assert "\n" not in written
+
+
+def test_a_lower_limit_stops_what_is_already_counted() -> None:
+    facts = {"docs": 1500, "removed": 900, "sources": {"spam": [1000, 850], "web": [500, 50]}}
+    signatures = Signatures()
+    LossAlarm(signatures=signatures, limits=Alarm(removed=0.85)).recheck(facts)
+    LossAlarm(signatures=signatures, limits=None).recheck(facts)
+    with pytest.raises(
+        RunFailedError, match=r"^this dedup step would remove in epoch 'may' 850 of the 1,000 .* \{spam: 0.85\}"
+    ):
+        LossAlarm(signatures=signatures, limits=Alarm(removed=0.84), epoch="may").recheck(facts)
+
+
+def test_more_sources_than_a_message_tells_of_are_all_in_the_remedy() -> None:
+    alarm = LossAlarm(signatures=Signatures(), limits=Alarm(removed=0.5, min_docs=10))
+    sources = {f"s{k}": [10, 8] for k in range(30)}
+    with pytest.raises(RunFailedError, match=r"source 's\d+': 80.0 %.*; and 21 more\. ") as failed:
+        alarm.recheck({"sources": sources})
+    assert all(f"{name}: 0.8" in str(failed.value) for name in sources)

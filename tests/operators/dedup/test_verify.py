@@ -13,7 +13,7 @@ from operators.dedup.columns import open_columns
 from operators.dedup.near.ngram_sets import NGRAMS, NgramReader
 from operators.dedup.order import addresses
 from operators.dedup.verb import Dedup
-from pipeline.work import Extent
+from pipeline.work import Epochs, Extent
 from tests.operators.dedup.runner import Outcome, documents, run
 from tests.operators.dedup.test_dedup import corpus, sharded
 from tests.operators.dedup.twins import Doc, shingles, sketch_bytes
@@ -126,7 +126,16 @@ def test_an_epoch_needs_the_ngrams_of_those_before_it() -> None:
     (clusters,) = [node.work for node in epochs.nodes("u", "docs", 0) if node.name == "u.b.clusters"]
     per_shard = Extent(5, {"a": (0, 3), "b": (1,), "c": (2, 4)})
     (plan, *_) = clusters.tasks({"signatures": per_shard, "ngrams": per_shard, "components": Extent(1)})
-    assert (plan.needs["signatures"], plan.needs["ngrams"]) == ((1,), (0, 1, 3))
+    assert plan.needs["signatures"] == Epochs(("b",))
+    assert per_shard.named(plan.needs["ngrams"]) == (0, 1, 3)
+
+
+def test_an_epoch_without_shards_changes_nothing(tmp_path: Path) -> None:
+    shards = sharded(corpus(3), 3)
+    plain = run(step("jaccard"), shards, tmp_path / "plain", epochs={"a": (0, 1), "b": (2,)})
+    empty = run(step("jaccard"), shards, tmp_path / "empty", epochs={"a": (0, 1), "none": (), "b": (2,), "last": ()})
+    assert empty.kept() == plain.kept()
+    assert empty.removed() == plain.removed()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""A damaged file of a run is made anew: its shard's commit record goes, and the run goes on from those that are left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.commit import Commit, commit_name
+from pipeline.dataset import Run
+from pipeline.errors import DamagedFileError
+from pipeline.graph import Graph, NodeState
+from pipeline.storage import Storage
+
+
+def make_anew(graph: Graph, storage: Storage, error: DamagedFileError) -> str:
+    """Forget the shard that a damaged file belongs to; returns what was done, in words.
+
+    What was made from the file before it was damaged stays: the shard's task gives the same bytes again.
+
+    Raises:
+        DamagedFileError: the file is not of this run, or of a recorded step, which would not give the same again.
+    """
+    found = _owner(graph, error.path) if storage.holds(error.path) else None
+    if found is None or found[0].work.recorded:
+        raise error
+    state, commit = found
+    forget(storage, state.dataset or "", commit)
+    Path(error.path).unlink(missing_ok=True)  # where it was the local copy of a remote file
+    return f"{error}; shard {commit.index} of {state.name} is made anew"
+
+
+def forget(storage: Storage, dataset: str, commit: Commit) -> None:
+    """Delete what a shard committed, then its record, so that the next run makes it anew."""
+    # The record last: while it names a file that is gone, whoever opens it ends up here again.
+    storage.delete(f"{dataset}/manifest.json")
+    for output in commit.outputs:
+        storage.delete(output.name)
+    storage.delete(commit_name(dataset, commit.index))
+
+
+def recorded_steps(run: Run) -> set[str]:
+    """Datasets whose steps do not give the same bytes twice."""
+    return {str(node["dataset"]) for node in run.nodes.values() if node.get("recorded")}
+
+
+def _owner(graph: Graph, path: str) -> tuple[NodeState, Commit] | None:
+    for state in graph.states.values():
+        for commit in state.commits.values():
+            if any(path.endswith(f"/{output.name}") for output in commit.outputs):
+                return state, commit
+    return None

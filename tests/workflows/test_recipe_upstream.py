@@ -1,0 +1,112 @@
+"""Sources and columns that a deduplicating step names, against what the read step above it can give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UserError
+from tests.workflows.conftest import Call
+from workflows.recipe import load
+
+RECIPE = """\
+name: named
+steps:
+  crawl:
+    read: {{format: jsonl, paths: [in.jsonl], source: small{read}}}
+  held:
+    from: crawl
+    split: {{held_out: {{validation: 0.1}}}}
+  unique:
+    from: {above}
+    {verb}
+"""
+COLUMNS = ", columns: {text: text, score: score, grade: grade}, column_types: {score: float}"
+FROM_COLUMN = ", columns: {text: text, source: origin_name}"
+
+
+def recipe(folder: Path, verb: str, read: str = "", above: str = "held") -> Path:
+    path = folder / "named.yaml"
+    path.write_text(RECIPE.format(verb=verb, read=read, above=above), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        (
+            "dedup: {sources: [smal]}",
+            "sources names 'smal', which is no source of the documents, did you mean 'small'?",
+        ),
+        ("dedup_substrings: {sources: [books]}", "sources names 'books', which is no source of the documents"),
+        ("dedup: {alarm: {sources: {smal: 0.99}}}", "alarm.sources names 'smal'"),
+    ],
+    ids=["dedup", "substrings", "alarm"],
+)
+def test_a_source_that_no_document_can_have_is_refused(tmp_path: Path, verb: str, said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load(recipe(tmp_path, verb))
+    assert f"named.yaml:10: unique: {said}" in str(refused.value)
+    load(recipe(tmp_path, verb.replace("books", "small").replace("smal:", "small:").replace("[smal]", "[small]")))
+
+
+def test_sources_of_a_column_are_known_only_after_the_run(tmp_path: Path, sluice: Call) -> None:
+    rows = [{"text": f"a page of the {name}", "origin_name": name} for name in ("library", "forum")]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    path = recipe(tmp_path, "dedup: {sources: [forum, libary], audit: 0}", FROM_COLUMN, above="crawl")
+    run = sluice("run", path, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
+    assert run.exit_code == 0, run.stderr
+    warned = [line for line in run.stderr.splitlines() if "names" in line]
+    assert warned == [
+        "warning: unique: sources names 'libary', which no document had, did you mean 'library'?"
+    ]  # and nothing of forum
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("nothing", "unique: the documents have no column 'nothing' to choose by; there are: "),
+        ("scor", "unique: the documents have no column 'scor' to choose by, did you mean 'score'?"),
+        ("grade", "holds string, not numbers; write column_types: {grade: float} on the read step"),
+    ],
+)
+def test_a_column_to_choose_by_is_checked_before_the_run(tmp_path: Path, column: str, said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load(recipe(tmp_path, f"dedup: {{keep: [{{highest: {column}}}]}}", COLUMNS))
+    assert said in str(refused.value)
+    load(recipe(tmp_path, "dedup: {keep: [{highest: score}]}", COLUMNS))
+
+
+def test_no_type_is_advised_for_a_column_that_has_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds large_string, not numbers$"):
+        load(recipe(tmp_path, "dedup: {keep: [{highest: text}]}", COLUMNS))
+
+
+@pytest.mark.parametrize("verb", ["dedup", "dedup_substrings"])
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("nothing", "the documents have no column 'nothing' to choose by; they have id, text, "),
+        ("text", "column 'text' holds large_string, not numbers; choose by a column of numbers\n"),
+        ("grade", "column 'grade' holds string, not numbers; choose by a column of numbers (column_types: "),
+    ],
+)
+def test_columns_of_parquet_are_known_as_they_are_read(
+    tmp_path: Path, sluice: Call, verb: str, column: str, said: str
+) -> None:
+    pq.write_table(pa.table({"text": ["a page"], "grade": ["good"]}), tmp_path / "in.parquet")
+    path = recipe(tmp_path, f"{verb}: {{keep: [{{highest: {column}}}]}}", ", columns: {grade: grade}", above="crawl")
+    path.write_text(path.read_text().replace("jsonl", "parquet"))
+    run = sluice("run", path, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
+    assert run.exit_code == 2
+    assert f"step 'unique': keep: {said}" in run.stderr
+
+
+def test_operators_between_may_add_the_column(tmp_path: Path) -> None:
+    path = recipe(tmp_path, "dedup: {keep: [{highest: language.score}]}", above="told")
+    path.write_text(f"{path.read_text()}  told:\n    from: crawl\n    apply: [language]\n", encoding="utf-8")
+    assert load(path)["unique"].source == "told"

@@ -1,0 +1,98 @@
+"""What a deduplicating step names of its documents, sources and columns, against what the read step above it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from operators.dedup.order import Highest, Lowest, Policy
+from operators.dedup.split.verb import Split
+from operators.dedup.substrings.verb import DedupSubstrings
+from operators.dedup.verb import Dedup
+from pipeline.dataset import Run
+from pipeline.documents import SCHEMA
+from pipeline.readers.options import Read
+from pipeline.work import owner
+from pipeline.workflow import Step, Workflow
+from pipeline.works import ReadWork
+from workflows.problems import near
+
+Place = tuple[str, ...]
+"""Keys below ``steps`` in a recipe."""
+
+Deduplicating = Dedup | DedupSubstrings
+_SELECTING = (Dedup, Split)
+"""Verbs whose documents have the columns that came in."""
+
+
+def misnamed(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
+    """Sources and columns that no document can have, as far as the recipe alone says it: place and sentence."""
+    by_name = {step.name: step for step in steps}
+    for step in steps:
+        verb = step.verb
+        if not isinstance(verb, Deduplicating):
+            continue
+        above = _above(step, by_name)
+        if above is None:
+            continue
+        read, between = above
+        place = (step.name, "dedup" if isinstance(verb, Dedup) else "dedup_substrings")
+        if not _sources_from_column(read):
+            for below, name in _named_sources(verb):
+                if name != read.source:
+                    text = f"{'.'.join(below)} names {name!r}, which is no source of the documents"
+                    yield (*place, *below), f"{step.name}: {text}{near(name, [read.source or ''])}"
+        if read.format == "jsonl" and all(isinstance(one.verb, _SELECTING) for one in between):
+            for text in _wrong_columns(verb.keep, read):
+                yield (*place, "keep"), f"{step.name}: {text}"
+
+
+def absent_sources(run: Run, workflow: Workflow) -> Iterator[str]:
+    """Sources that a step of a finished run names and no document had, where a column gave the sources."""
+    by_name = {step.name: step for step in workflow.steps}
+    for step in workflow.steps:
+        above = _above(step, by_name)
+        if not isinstance(step.verb, Deduplicating) or above is None or not _sources_from_column(above[0]):
+            continue
+        found = {key.rpartition("|")[0] for key in run[step.name].ledger.group_into}
+        for below, name in _named_sources(step.verb) if found else ():
+            if name not in found:
+                yield f"{step.name}: {'.'.join(below)} names {name!r}, which no document had{near(name, found)}"
+
+
+def _above(step: Step, by_name: dict[str, Step]) -> tuple[Read, list[Step]] | None:
+    """What a step's documents are read by, and the steps between; None where the links of the recipe are wrong."""
+    between: list[Step] = []
+    at = by_name.get(owner(step.source or ""))
+    while at is not None and at not in between:
+        if isinstance(at.verb, ReadWork):
+            return at.verb.read, between
+        between.append(at)
+        at = by_name.get(owner(at.source or ""))
+    return None
+
+
+def _sources_from_column(read: Read) -> bool:
+    return any(target == "source" for target, _ in read.columns)
+
+
+def _named_sources(verb: Deduplicating) -> Iterator[tuple[Place, str]]:
+    for name in verb.sources:
+        yield ("sources",), name
+    for name, _ in verb.alarm.sources if isinstance(verb, Dedup) and verb.alarm else ():
+        yield ("alarm", "sources"), name
+
+
+def _wrong_columns(policy: Policy, read: Read) -> Iterator[str]:
+    """Columns to choose by that JSONL documents lack, or that hold no numbers."""
+    types = {field.name: field.type for field in (*SCHEMA, *read.further)}
+    for one in policy:
+        if not isinstance(one, Highest | Lowest):
+            continue
+        name = one.highest if isinstance(one, Highest) else one.lowest
+        if name not in types:
+            yield f"the documents have no column {name!r} to choose by{near(name, types)}"
+        elif not (pa.types.is_integer(types[name]) or pa.types.is_floating(types[name]) or types[name] == pa.bool_()):
+            remedy = "" if name in SCHEMA.names else f"; write column_types: {{{name}: float}} on the read step"
+            yield f"column {name!r} holds {types[name]}, not numbers{remedy}"
