@@ -41,7 +41,7 @@ def is_worker(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("backend", ["ray", pytest.param("inline", marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("backend", [pytest.param("ray", marks=pytest.mark.sweep), "inline"])
 def test_told_to_stop_while_training_it_goes_on_from_there(undisturbed: Done, tmp_path: Path, backend: str) -> None:
     out = tmp_path / "run"
     shutil.copytree(undisturbed.out, out, ignore=shutil.ignore_patterns("model-*", "run.lock"))
