@@ -156,13 +156,16 @@ def test_sbatch_runs_our_command() -> None:
 
 
 def test_sbatch_trap_requeues_and_refuses_missing_arguments(tmp_path: Path) -> None:
-    """The script itself, with Slurm's commands replaced by ones that write down how they were called."""
+    """The script itself, with Slurm's commands replaced by ones that write down how they were called.
+
+    The node list is longer than a pipe holds, so whoever leaves it unread breaks the pipe.
+    """
     for name in ("scontrol", "srun"):
         stub = tmp_path / name
         stub.write_text(
             f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
-            '[ "$1" = show ] && echo node1\n'
-            '[[ "$*" == *hostname* ]] && echo "10.0.0.7 172.17.0.1"\n'
+            '[ "$1" = show ] && exec seq -f node%g 20000\n'
+            '[[ "$*" == *"hostname -I"* ]] && echo "10.0.0.7 172.17.0.1"\n'
             '[[ "$*" == *symmetric-run* ]] && { touch ' + f"{tmp_path}/up; exec sleep 2 >/dev/null 2>&1; }}\nexit 0\n"
         )
         stub.chmod(0o755)
@@ -175,7 +178,8 @@ def test_sbatch_trap_requeues_and_refuses_missing_arguments(tmp_path: Path) -> N
     }
     script = str(INFRA / "slurm" / "sluice.sbatch")
     assert subprocess.run(["bash", script], env=env, check=False, capture_output=True).returncode == 2
-    waiter = f"bash {script} r.yaml /shared/out --limit 3 & pid=$!; while [ ! -e {tmp_path}/up ]; do sleep 0.05; done; kill -USR1 $pid; wait $pid"
+    until_up = f"while [ ! -e {tmp_path}/up ] && kill -0 $pid; do sleep 0.05; done"
+    waiter = f"bash {script} r.yaml /shared/out --limit 3 & pid=$!; {until_up}; kill -USR1 $pid; wait $pid"
     done = subprocess.run(
         ["bash", "-c", waiter], env=env, check=False, capture_output=True, text=True, timeout=30, start_new_session=True
     )
@@ -186,6 +190,7 @@ def test_sbatch_trap_requeues_and_refuses_missing_arguments(tmp_path: Path) -> N
         in calls
     )
     assert "--progress plain --limit 3" in calls
+    assert "--nodelist=node1 hostname -I" in calls
     assert calls.rstrip().endswith("scontrol requeue 7")
 
 
