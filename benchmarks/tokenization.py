@@ -22,9 +22,9 @@ from tokenizers import Tokenizer
 from operators.kernels import append_eos
 from operators.tokenize.encoder import Encoder, EngineName
 from operators.tokenize.engines import FASTEST_FIRST, Engine
-from operators.tokenize.splitting import without_specials
+from operators.tokenize.specials import without_specials
 from operators.tokenize.tokens import TokenizeSink
-from operators.tokenize.train import TrainTokenizer
+from operators.tokenize.training.train import TrainTokenizer
 from pipeline.commit import commit
 from pipeline.documents import SCHEMA, document_id
 from pipeline.storage import Storage

@@ -13,9 +13,10 @@ import pyarrow as pa
 from pipeline.ledger import Ledger
 from pipeline.value import Strings, Value
 
-Kind = Literal["source", "documents", "selection", "tokens", "artifact", "work", "model"]
+Kind = Literal["source", "documents", "selection", "tokens", "sequences", "mixture", "artifact", "work", "model"]
 """What a shard of a dataset holds: nothing (read again from its source), documents, a keep bitmap over another
-dataset's documents, tokens, one file others depend on, files internal to a step, a trained model."""
+dataset's documents, tokens, sequences packed from tokens, a plan of what to draw from tokens, one file others depend on,
+files internal to a step, a trained model."""
 
 EVERY = None
 """A task that needs every shard of an input."""

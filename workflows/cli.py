@@ -14,6 +14,9 @@ import typer
 from typer.core import TyperGroup
 
 from workflows.asking import RunFolder, asking
+from workflows.exporting import exporting
+from workflows.taking_down import taking_down
+from workflows.tokenizers import tokenizers
 
 _DEBUG = "--debug"
 
@@ -181,6 +184,9 @@ def why(
 
 
 app.add_typer(asking)
+app.add_typer(exporting)
+app.add_typer(taking_down)
+app.add_typer(tokenizers, name="tokenizer")
 
 
 @app.command()

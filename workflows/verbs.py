@@ -8,7 +8,7 @@ from operators.dedup.split.verb import Split
 from operators.dedup.substrings.verb import DedupSubstrings
 from operators.dedup.verb import Dedup
 from operators.tokenize.tokens import Tokenize
-from operators.tokenize.train import TrainTokenizer
+from operators.tokenize.training.train import TrainTokenizer
 from pipeline.pretrain.work import Pretrain
 from pipeline.readers.read import Read
 from pipeline.value import Value

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from operators.kernels.buffers import text_buffers
 from operators.tokenize.engines import FASTEST_FIRST, Engine, Ids, Offsets, Reference
 from operators.tokenize.probes import probes
-from operators.tokenize.splitting import without_specials
+from operators.tokenize.specials import without_specials
 from pipeline.errors import RunFailedError, UserError
 
 EngineName = Literal["auto", "tokenizers", "gigatoken", "fastokens"]

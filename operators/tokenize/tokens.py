@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from operators.kernels.buffers import text_buffers
 from operators.tokenize.encoder import Encoder
-from operators.tokenize.shard import ShardWriter
+from operators.tokenize.shards.writer import ShardWriter
 from pipeline.documents import as_documents
 from pipeline.errors import UserError
 from pipeline.ledger import Count, Flow, Ledger

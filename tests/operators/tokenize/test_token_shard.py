@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from token_fakes import documents, published
 
-from operators.tokenize.shard import ShardWriter, datatrove_metadata
-from operators.tokenize.verify import verify
+from operators.tokenize.shards.verify import verify
+from operators.tokenize.shards.writer import ShardWriter, datatrove_metadata
 from pipeline.errors import RunFailedError
 from pipeline.work import Result
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from token_fakes import TEXTS, documents, numbered, published, stream, task
 from tokenizers import Tokenizer
 
+from operators.tokenize.shards.verify import verify
 from operators.tokenize.tokens import Tokenize
-from operators.tokenize.verify import verify
 from pipeline.errors import UserError
 from pipeline.ledger import Count
 from pipeline.value import Artifact

@@ -22,9 +22,9 @@ from token_fakes import TEXTS, MemoryShard, documents, task, trained
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
-from operators.tokenize.sample import Sample, limits
-from operators.tokenize.splitting import encoding_split, training_split
-from operators.tokenize.train import TrainTokenizer
+from operators.tokenize.training.sample import Sample, limits
+from operators.tokenize.training.splitting import encoding_split, training_split
+from operators.tokenize.training.train import TrainTokenizer
 from pipeline.errors import RunFailedError
 from pipeline.work import Extent, Node
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from operators.tokenize.train import TrainTokenizer
+from operators.tokenize.training.train import TrainTokenizer
 from pipeline.documents import SCHEMA, document_id
 from pipeline.work import Result, Shard, StreamWork, Task
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from operators.tokenize.shard import megatron_index
+from operators.tokenize.shards.writer import megatron_index
 
 _TYPES = {8: np.dtype("<u2"), 4: np.dtype("<u4")}
 _HEADER_BYTES = 34

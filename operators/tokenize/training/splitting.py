@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence, Split
 
@@ -29,14 +27,3 @@ def training_split() -> PreTokenizer:
     """The same, with long pieces cut, so that memory is bounded."""
     cut = Split(Regex(_TRAINING_CUT), "isolated")
     return Sequence([Split(Regex(PIECES), "isolated"), cut, ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-def without_specials(tokenizer_json: str) -> str:
-    """A tokenizer.json that treats its special tokens, found in a text, as ordinary text, and neither cuts nor pads.
-
-    Added tokens that are not special stay: they are vocabulary.
-    """
-    data = json.loads(tokenizer_json)
-    data["added_tokens"] = [token for token in data.get("added_tokens", []) if not token["special"]]
-    data["truncation"] = data["padding"] = data["post_processor"] = None
-    return json.dumps(data, ensure_ascii=False)

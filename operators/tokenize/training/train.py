@@ -14,10 +14,10 @@ from tokenizers import Tokenizer, decoders, models
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from operators.tokenize.card import Compression
 from operators.tokenize.encoder import Encoder
-from operators.tokenize.sample import Sample, limits
-from operators.tokenize.splitting import encoding_split, training_split
+from operators.tokenize.training.card import Compression
+from operators.tokenize.training.sample import Sample, limits
+from operators.tokenize.training.splitting import encoding_split, training_split
 from pipeline.documents import as_documents, text_bytes
 from pipeline.errors import RunFailedError
 from pipeline.value import Strings

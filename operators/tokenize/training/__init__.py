@@ -1,0 +1,1 @@
+"""Training: which documents, their pieces, the tokenizer and its card."""
