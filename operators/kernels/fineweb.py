@@ -80,11 +80,11 @@ def fineweb(
     found: Segments, *, rule: WordRule, short_chars: int, end_marks: frozenset[int] = TERMINAL_PUNCTUATION
 ) -> npt.NDArray[np.float64]:
     """The measures of N texts, float64 (4, N); see ``MEASURES``."""
-    words, lines = found.words(rule), found.spans("nonempty_lines")
+    bounds, lines = found.word_bounds(rule), found.spans("nonempty_lines")
     most = int(np.diff(lines.bounds).max(initial=0))
     table = np.empty(4 * most + 4, np.int32)
-    out = np.empty((MEASURES, words.bounds.size - 1))
-    line_measures(found.texts, lines, words.bounds, membership(end_marks), short_chars, table, out)
+    out = np.empty((MEASURES, bounds.size - 1))
+    line_measures(found.texts, lines, bounds, membership(end_marks), short_chars, table, out)
     return out
 
 

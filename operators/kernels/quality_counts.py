@@ -193,7 +193,7 @@ def quality_counts(
     lines: Spans = found.spans("lines")
     out = np.empty((MEASURES, words.bounds.size - 1))
     count_quality(found.texts, words, lines, flavour, out)
-    out[0] = np.where(found.texts.valid, np.diff(found.words(length_words).bounds), np.nan)
+    out[0] = np.where(found.texts.valid, np.diff(found.word_bounds(length_words)), np.nan)
     return out
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from operators.kernels.blocks import BLOCK
@@ -27,7 +28,7 @@ from operators.kernels.word_borders import SPLIT, UNICODE
 from operators.kernels.word_break import JOINS, find_break_words
 from operators.kernels.word_runs import ASCII_KINDS, CHARACTERS, FASTTEXT, WORD_PUNCT, find_runs
 from operators.kernels.word_table import word_break_classes
-from operators.kernels.words import Words, find_words
+from operators.kernels.words import Words, count_words, find_words
 
 WordRule = Literal["split", "unicode", "fasttext", "word_punct", "characters", "uax29"]
 """``split`` is ``str.split()``. ``unicode`` stands in for NLTK's English tokenizer: punctuation marks are words (runs of
@@ -71,6 +72,15 @@ class Segments:
             self._found[rule] = _fill(Words, self.texts, _bytes(self.texts) // 3, _word_finder(self.texts, rule))
         return self._found[rule]
 
+    def word_bounds(self, rule: WordRule) -> npt.NDArray[np.int64]:
+        """``words(rule).bounds``, int64 (N + 1,); where nothing else has asked for the words, they are only counted."""
+        if rule not in self._found and rule in _WORD_RULES:
+            key = f"bounds {rule}"
+            if key not in self._found:
+                self._found[key] = _counted(self.texts, _WORD_RULES[rule])
+            return self._found[key]
+        return self.words(rule).bounds
+
     def spans(self, rule: SpanRule) -> Spans:
         """The lines, paragraphs or sentences of each text."""
         if rule not in self._found:
@@ -86,6 +96,13 @@ class Segments:
         if "normalised" not in self._found:
             self._found["normalised"] = Segments(normalised(self.texts))
         return self._found["normalised"]
+
+
+def _counted(texts: TextBuffers, rule: int) -> npt.NDArray[np.int64]:
+    longest = int(np.diff(texts.offsets).max(initial=0)) + BLOCK
+    bounds = np.empty(texts.offsets.size, np.int64)
+    count_words(texts, unicode_flags(), rule, *scratch(longest, np.int64, np.int32), bounds)
+    return bounds
 
 
 def _word_finder(texts: TextBuffers, rule: WordRule) -> Callable[[int, Words], int]:
@@ -142,7 +159,8 @@ def segments(docs: pa.Table) -> Segments:
     column = docs["text"].combine_chunks() if docs["text"].num_chunks != 1 else docs["text"].chunk(0)
     if isinstance(column, pa.ChunkedArray):
         column = pa.array([], pa.large_string())
-    key = (len(column), column.offset, *(buffer and (buffer.address, buffer.size) for buffer in column.buffers()))
+    # An empty buffer is falsy, and comparing it with None raises: only numbers stand in the key.
+    key = (len(column), column.offset, *((b.address, b.size) if b is not None else None for b in column.buffers()))
     if getattr(_memo, "key", None) != key:
         _memo.key, _memo.column, _memo.segments = None, column, Segments(text_buffers(column))
         _memo.key = key
@@ -160,6 +178,7 @@ def warm() -> None:
     docs = pa.table({"text": pa.array(["One line. Two!", None, "「三」"], pa.large_string())})
     found = Segments(text_buffers(docs["text"]))
     for words in get_args(WordRule):
+        found.word_bounds(words)
         found.words(words)
     for spans in get_args(SpanRule):
         found.spans(spans)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.kernels.blocks import get, one_of, put
-from operators.kernels.buffers import ByteArray, FlagArray, TextBuffers
+from operators.kernels.buffers import ByteArray, FlagArray, Int32Array, IntArray, TextBuffers
 from operators.kernels.bytewise import code_point, hash_short, hash_word
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import ALPHA, DECIMAL, LOWER, NUMERIC, UPPER
@@ -97,3 +97,20 @@ def find_words(texts: TextBuffers, flags: FlagArray, rule: int, first_text: int,
             row = end
         words.bounds[text + 1] = row
     return texts.offsets.shape[0] - 1
+
+
+@lean_kernel
+def count_words(
+    texts: TextBuffers, flags: FlagArray, rule: int, start: IntArray, size: Int32Array, bounds: IntArray
+) -> None:
+    """Fill only ``bounds`` of words, int64 (N + 1,), as ``find_words`` does.
+
+    start, size: scratch for the words of the longest text, and ``blocks.BLOCK`` more.
+    """
+    bounds[0] = 0
+    for text in range(texts.offsets.shape[0] - 1):
+        found = 0
+        if texts.valid[text]:
+            begin, end = texts.offsets[text], texts.offsets[text + 1]
+            found = find_borders(texts.data, flags, rule, begin, end, 0, start, size)
+        bounds[text + 1] = bounds[text] + found

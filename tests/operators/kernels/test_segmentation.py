@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from typing import get_args
 
 import pyarrow as pa
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.kernels import unicode_table as flag
-from operators.kernels.segmentation import forget, segments
+from operators.kernels.segmentation import WordRule, forget, segments
 from tests.operators.texts import ONE_MEGABYTE, TEXTS, table
 
 JOINERS = "·‐‑…‧"
@@ -194,6 +195,29 @@ def test_a_slice_of_a_table_has_its_own_segments(texts, cut):
             rows = segments(part).words(rule)
             alone = [segments(table(text)).words(rule).hash.tolist() for text in part["text"].to_pylist()]
             assert rows.hash.tolist() == [digest for one in alone for digest in one]
+
+
+@given(texts=st.lists(st.one_of(st.none(), TEXTS), max_size=6))
+@settings(max_examples=50)
+def test_words_that_are_only_counted_are_as_many(texts):
+    for rule in get_args(WordRule):
+        forget()
+        counted = segments(table(*texts)).word_bounds(rule).tolist()
+        found = segments(table(*texts))
+        assert counted == found.words(rule).bounds.tolist()
+        assert counted == found.word_bounds(rule).tolist()
+
+
+def test_empty_batches_of_different_buffers_follow_each_other():
+    """A column without rows has buffers that are missing, empty, or hold an offset, as Arrow made it."""
+    data = pa.py_buffer(b"")
+    starts = pa.py_buffer(b"\0" * 8)
+    made = [pa.LargeStringArray.from_buffers(0, starts, data, valid) for valid in (None, data, pa.py_buffer(b"\0"))]
+    columns = (*made, pa.array([], pa.large_string()), table("a b")["text"].chunk(0).slice(0, 0))
+    for one in columns:
+        for other in columns:
+            for column in (one, other):
+                assert segments(pa.table({"text": column})).words("split").bounds.tolist() == [0]
 
 
 def test_memo_is_of_the_batch_and_of_the_thread():
