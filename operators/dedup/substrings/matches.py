@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.dedup.order import addresses
-from operators.dedup.ranges import KeyRange, SortedFiles, own_range
+from operators.dedup.ranges import KeyRange, SortedFiles
 from operators.dedup.sketch import Arrays
 from operators.dedup.substrings.anchors import ANCHORS
 from operators.dedup.substrings.barrier import OverAnchors
@@ -41,15 +41,12 @@ class Matches(OverAnchors):
 
     def run(self, task: Task) -> Result:
         """Compare the records in one range of keys."""
-        shards = task.inputs["anchors"]
-        files = SortedFiles([(s.index, s.file(ANCHORS)) for s in shards], "anchors", "key", self.anchors.parameters)
-        files.verify(task.index, self.partitions)
         repeats: list[Arrays] = []
         asks: list[Arrays] = []
-        for keys in files.slices(own_range(task.index, len(shards), self.partitions), self.memory_gib):
+        for files, keys in self.slices(task, "anchors", ANCHORS):
             records = _shared(files, keys)
             if len(records["key"]):
-                ranked = ranks(self.anchors.cards(shards), records["at"], self.order)
+                ranked = ranks(self.anchors.cards(task.inputs["anchors"]), records["at"], self.order)
                 repeated, asked = self._decide(records, ranked)
                 repeats.append(repeated)
                 asks.append(asked)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from operators.dedup.columns import write_columns
 from operators.dedup.order import addresses, rows_of
-from operators.dedup.ranges import KeyRange, SortedFiles, own_range
+from operators.dedup.ranges import KeyRange, SortedFiles
 from operators.dedup.sketch import Arrays
 from operators.dedup.substrings.anchors import TakeAnchors
 from operators.dedup.substrings.barrier import OverAnchors
@@ -94,11 +94,8 @@ class Repeats(OverAnchors):
 
     def run(self, task: Task) -> Result:
         """Compare the windows in one range of keys."""
-        shards = task.inputs["windows"]
-        files = SortedFiles([(s.index, s.file(WINDOWS)) for s in shards], "windows", "key", self.anchors.parameters)
-        files.verify(task.index, self.partitions)
         found: list[Arrays] = []
-        for keys in files.slices(own_range(task.index, len(shards), self.partitions), self.memory_gib):
+        for files, keys in self.slices(task, "windows", WINDOWS):
             windows = _windows(files, keys)
             if len(windows["key"]):
                 ranked = ranks(self.anchors.cards(task.inputs["anchors"]), windows["at"], self.order)

@@ -14,9 +14,9 @@ from operators.dedup.lines.verb import DedupLines
 from pipeline.documents import ID_TYPE
 from pipeline.ledger import Ledger, total
 from pipeline.operator import Map
-from pipeline.work import Extent, Result, ShardWork, StreamWork, Task
+from pipeline.work import Extent, Result, Task
 from tests.operators.dedup.lines.twins import Page
-from tests.operators.dedup.runner import LocalShard
+from tests.operators.dedup.runner import LocalShard, run_work
 
 
 def pages_table(pages: Sequence[Page]) -> pa.Table:
@@ -77,19 +77,9 @@ def run(
                 role: inputs[role] if needs is None else [inputs[role][k] for k in needs]
                 for role, needs in plan.needs.items()
             }
-            result = _run(node.work, Task(node.name, plan.index, given, scratch))
+            result = run_work(node.work, Task(node.name, plan.index, given, scratch))
             result.ledger.check(node.name)
             files = {output.suffix: output.path for output in result.outputs if output.folder == "shards"}
             done[node.name].append(LocalShard(plan.index, files=files, facts=result.facts))
             results[node.name].append(result)
     return Outcome(results, step)
-
-
-def _run(work: object, task: Task) -> Result:
-    if isinstance(work, StreamWork):
-        sink = work.open(task)
-        for docs in task.inputs["documents"][0].documents():
-            sink.add(docs)
-        return sink.close()
-    assert isinstance(work, ShardWork)
-    return work.run(task)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,33 +14,12 @@ import pyarrow.parquet as pq
 
 from operators.dedup.substrings.verb import DedupSubstrings
 from pipeline.ledger import Ledger, total
-from pipeline.work import Extent, Output, Result, ShardWork, StreamWork, Task
+from pipeline.work import Extent, Result, Task
+from tests.operators.dedup.runner import LocalShard, run_work
 from tests.operators.dedup.twins import folded_words
 
 Word = tuple[int, ...]
 Rows = list[dict[str, Any]]
-
-
-@dataclass
-class LocalShard:
-    """A committed shard, or documents in memory."""
-
-    index: int
-    tables: Sequence[pa.Table] = ()
-    outputs: Sequence[Output] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def documents(self) -> Iterator[pa.Table]:
-        yield from self.tables
-
-    def rows(self) -> Iterator[tuple[int, pa.Table]]:
-        raise NotImplementedError
-
-    def take(self, rows: Any, columns: Any) -> pa.Table:
-        raise NotImplementedError
-
-    def file(self, suffix: str) -> Path:
-        return next(one.path for one in self.outputs if one.suffix == suffix and one.folder == "shards")
 
 
 @dataclass
@@ -61,7 +40,10 @@ class Outcome:
 def _outcome(done: Mapping[str, Sequence[LocalShard]], results: Mapping[str, Sequence[Result]]) -> Outcome:
     def rows(suffix: str, folder: str = "shards") -> Rows:
         paths = [
-            one.path for shard in done["step"] for one in shard.outputs if (one.suffix, one.folder) == (suffix, folder)
+            one.path
+            for result in results["step"]
+            for one in result.outputs
+            if (one.suffix, one.folder) == (suffix, folder)
         ]
         return [row for path in paths for row in pq.read_table(path).to_pylist()]
 
@@ -72,10 +54,10 @@ def _outcome(done: Mapping[str, Sequence[LocalShard]], results: Mapping[str, Seq
                 facts.setdefault(name, {}).setdefault(fact, 0)
                 facts[name][fact] += number
     files = {
-        f"{name}/{shard.index}{one.folder}{one.suffix}": hashlib.sha256(one.path.read_bytes()).hexdigest()
-        for name, shards in done.items()
-        for shard in shards
-        for one in shard.outputs
+        f"{name}/{index}{one.folder}{one.suffix}": hashlib.sha256(one.path.read_bytes()).hexdigest()
+        for name, made in results.items()
+        for index, result in enumerate(made)
+        for one in result.outputs
     }
     ledger = total(result.ledger for result in results["step"])
     return Outcome(rows(".parquet"), rows(".parquet", "dropped"), rows(".parquet", "repeats"), ledger, facts, files)
@@ -104,23 +86,10 @@ def _run(verb: DedupSubstrings, shards: Sequence[Sequence[pa.Table]], folder: Pa
             }
             result = run_work(node.work, Task(node.name, plan.index, given, scratch))
             result.ledger.check(node.name)
-            done[node.name].append(LocalShard(plan.index, outputs=result.outputs, facts=result.facts))
+            files = {output.suffix: output.path for output in result.outputs if output.folder == "shards"}
+            done[node.name].append(LocalShard(plan.index, files=files, facts=result.facts))
             results[node.name].append(result)
     return _outcome(done, results)
-
-
-def run_work(work: object, task: Task) -> Result:
-    """One task."""
-    match work:
-        case StreamWork():
-            sink = work.open(task)
-            for docs in task.inputs["documents"][0].documents():
-                sink.add(docs)
-            return sink.close()
-        case ShardWork():
-            return work.run(task)
-        case _:
-            raise TypeError(work)
 
 
 def words(text: str) -> list[Word]:
