@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 export RAY_USAGE_STATS_ENABLED := 0
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO := 0
 
-.PHONY: quickstart setup test check bench peers parity bench-heuristics bench-dedup wheelhouse chaos clean
+.PHONY: quickstart setup test test-peers check bench peers parity bench-heuristics bench-dedup bench-tokenize wheelhouse chaos clean
 
 quickstart: setup  ## set everything up and run the main job on the shipped pages
 	$(BIN)/sluice run workflows/recipes/quickstart.yaml --out runs/quickstart
@@ -65,6 +65,10 @@ bench-dedup: setup  ## what deduplication finds and costs beside datatrove, text
 
 chaos: setup  ## the long kill sweep: more seeds than the test suite has
 	$(BIN)/pytest -q tests/chaos --chaos-seeds 40
+
+test-peers: setup  ## every document and window of exported token shards, read back by the trainers' own readers (docs/benchmarks/token_readers.md)
+	TORCH="$(TORCH)" $(BIN)/python benchmarks/peers/install.py readers
+	$(BIN)/python -m tests.peers.read_back $(DOCUMENTS)
 
 wheelhouse: setup  ## every wheel needed, for compute nodes without network: pip install --no-index --find-links wheelhouse sluice
 	$(BIN)/pip wheel -q -w wheelhouse $(TORCH)

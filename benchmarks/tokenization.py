@@ -1,237 +1,277 @@
-"""Tokenization to a committed shard beside the bare engines: MB of text a CPU second, on one core, ids compared.
+"""Tokenization to a committed shard beside the libraries it uses and others: CPU seconds, ids compared.
 
-python benchmarks/tokenization.py base.jsonl.zst [--mb 16] [--tokenizer tokenizer.json] [--vocab-size 32768]
+python -m benchmarks.tokenization FILE.jsonl[.zst]... [--mb 8] [--passes 3] [--cores 2] [--tokenizer tokenizer.json]
+
+English and Chinese are taken from the files by their letters, code from Python's own library. Each side gets the same
+batches in fresh buffers and starts with empty caches in every pass; passes are interleaved, the best one counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import re
+import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import zstandard
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, decoders, models
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import Sequence as Splits
+from tokenizers.trainers import BpeTrainer
 
+from benchmarks.tokenization_sides import BARE, DEFAULT, EOS, FAST, REFERENCE, SIDES, SPLIT, Made
 from operators.kernels import append_eos
-from operators.tokenize.encoder import Encoder, EngineName
-from operators.tokenize.engines import FASTEST_FIRST, Engine
-from operators.tokenize.specials import without_specials
-from operators.tokenize.tokens import TokenizeSink
-from operators.tokenize.training.train import TrainTokenizer
-from pipeline.commit import commit
+from operators.tokenize.encoder import Encoder
 from pipeline.documents import SCHEMA, document_id
-from pipeline.storage import Storage
-from pipeline.work import Task
 
-ROWS = 4096
-EOS = 0
+_BATCH_BYTES = 4_000_000
+_HAN = re.compile("[\u4e00-\u9fff]")
+_LATIN = re.compile("[A-Za-z]")
+_TRAINING_CHARS = 4_000_000  # of each kind of text
 
+TOGETHER = (REFERENCE, *BARE, FAST)
+"""Sides that run on several cores too."""
 
-class Reference:
-    """The tokenizers library as its users call it: a list of strings in, lists of ids out."""
-
-    name = "tokenizers: encode_batch_fast, .ids"
-
-    def __init__(self, tokenizer_json: str) -> None:
-        self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        self._last: list[list[int]] = []
-        self._made: list[np.ndarray] = []
-
-    def add(self, docs: pa.Table) -> None:
-        """Encode a batch."""
-        encodings = self._tokenizer.encode_batch_fast(docs["text"].to_pylist(), add_special_tokens=False)
-        self._last = [encoding.ids for encoding in encodings]
-
-    def settle(self) -> None:
-        """Keep the batch for the comparison; not timed."""
-        self._made.append(np.array([token for ids in self._last for token in (*ids, EOS)], np.uint32))
-        self._last = []
-
-    def close(self) -> None:
-        """Nothing is written."""
-
-    def tokens(self) -> np.ndarray:
-        """Ids with end marks."""
-        return np.concatenate(self._made)
+Tables = list[pa.Table]
 
 
-class Bare:
-    """A fast engine from Arrow buffers (the fastest way in that we found) to ids in memory."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.name = f"{engine.name}: bare, ids in memory"
-        self._engine = engine
-        self._last = (np.zeros(0, np.uint32), np.zeros(1, np.int64))
-        self._made: list[np.ndarray] = []
-
-    def add(self, docs: pa.Table) -> None:
-        """Encode a batch."""
-        self._last = self._engine.encode(docs["text"].combine_chunks())
-
-    def settle(self) -> None:
-        """Keep the batch for the comparison; not timed."""
-        ids, offsets = self._last
-        self._made.append(np.insert(ids, offsets[1:], EOS))
-        self._last = (np.zeros(0, np.uint32), np.zeros(1, np.int64))
-
-    def close(self) -> None:
-        """Nothing is written."""
-
-    def tokens(self) -> np.ndarray:
-        """Ids with end marks."""
-        return np.concatenate(self._made)
-
-
-class Ours:
-    """The step as a worker runs it: encode, end marks, payload, indexes, account, hash, commit."""
-
-    def __init__(self, encoder: Encoder, folder: Path) -> None:
-        self.name = f"sluice: to a committed shard, by {encoder.engine}"
-        (folder / "scratch").mkdir(parents=True)
-        self._storage = Storage(folder)
-        self._folder = folder
-        self._dtype = encoder.dtype
-        self._sink = TokenizeSink(encoder, EOS, Task("tokens", 0, {}, folder / "scratch"))
-        self._payload = ""
-
-    def add(self, docs: pa.Table) -> None:
-        """Take a batch."""
-        self._sink.add(docs)
-
-    def settle(self) -> None:
-        """Nothing is kept."""
-
-    def close(self) -> None:
-        """Write the indexes and commit."""
-        self._payload = commit(self._storage, "tokens", 0, self._sink.close(), {}, 0.0).outputs[0].name
-
-    def tokens(self) -> np.ndarray:
-        """The payload."""
-        return np.fromfile(self._folder / self._payload, self._dtype)
-
-
-def documents(path: Path, megabytes: float) -> Iterator[pa.Table]:
-    """Tables of documents from JSONL, until there is that much text."""
-    rows: list[dict[str, object]] = []
-    size = 0
-    for line in _lines(path):
-        record = json.loads(line)
-        text = record["text"]
-        size += len(text.encode())
-        rows.append(
-            {"id": document_id("bench", str(size), text.encode()), "text": text, "source": record.get("source", "")}
-        )
-        if len(rows) == ROWS or size > megabytes * 1e6:
-            yield pa.Table.from_pylist(rows, SCHEMA)
-            rows = []
-        if size > megabytes * 1e6:
-            return
-    if rows:
-        yield pa.Table.from_pylist(rows, SCHEMA)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of a file of JSON lines."""
     with path.open("rb") as raw:
         if path.suffix != ".zst":
-            yield from raw
+            yield from map(json.loads, raw)
             return
         rest = b""
         with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(raw) as stream:
             while chunk := stream.read(1 << 20):
                 *whole, rest = (rest + chunk).split(b"\n")
-                yield from whole
+                yield from map(json.loads, whole)
 
 
-class _Documents:
-    """What training reads."""
-
-    index = 0
-
-    def __init__(self, tables: list[pa.Table]) -> None:
-        self._tables = tables
-
-    def documents(self) -> Iterator[pa.Table]:
-        return iter(self._tables)
+def kind_of(text: str) -> str:
+    """English (nearly: Latin letters), Chinese or neither, by the first thousand characters."""
+    head = text[:1000]
+    han, latin = len(_HAN.findall(head)), len(_LATIN.findall(head))
+    if han > 0.3 * len(head):
+        return "Chinese"
+    return "English" if latin > 0.6 * len(head) else ""
 
 
-def train(tables: list[pa.Table], vocab_size: int, folder: Path) -> Path:
-    """A tokenizer of the texts themselves, the time said."""
-    folder.mkdir()
-    started = time.process_time()
-    work = TrainTokenizer(vocab_size=vocab_size)
-    path = work.run(Task("bpe", 0, {"documents": [_Documents(tables)]}, folder)).outputs[0].path  # type: ignore[list-item]
-    print(f"trained {vocab_size} tokens in {time.process_time() - started:.1f} CPU s (the card included)")
-    return path
+def code() -> Iterator[str]:
+    """Python's own library, tests included."""
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py")):
+        if "site-packages" not in path.parts:
+            yield path.read_text(encoding="utf-8", errors="replace")
 
 
-def sides(path: Path, folder: Path, first: pa.Table) -> list[Reference | Bare | Ours]:
-    """Every side there is, the reference first."""
-    text = path.read_text(encoding="utf-8")
-    found: list[Reference | Bare | Ours] = [Reference(without_specials(text))]
-    for candidate in FASTEST_FIRST:
-        try:
-            found.append(Bare(candidate(without_specials(text))))
-        except ImportError:
-            print(f"not run: {candidate.name} is not installed")
-    engines: tuple[EngineName, ...] = ("tokenizers", "auto")
-    for name in engines:
-        started = time.process_time()
-        encoder = Encoder(text, name)
-        encoder.encode(first["text"].combine_chunks())  # holds the fast engine against the reference
-        spent = time.process_time() - started
-        print(
-            f"start with engine {name}, its checks and {first.num_rows} documents included: {spent:.2f} CPU s a process"
-        )
-        if name == "tokenizers" or encoder.engine != "tokenizers":
-            found.append(Ours(encoder, folder / name))
+def collect(files: Sequence[Path], megabytes: float) -> dict[str, list[str]]:
+    """Texts by kind, at most so much of each."""
+    found: dict[str, list[str]] = {"English": [], "Chinese": [], "code": []}
+    sizes = dict.fromkeys(found, 0)
+    readers = [
+        ((kind_of(row["text"]), row["text"]) for file in files for row in rows_of(file)),
+        (("code", text) for text in code()),
+    ]
+    for reader, kinds in zip(readers, (("English", "Chinese"), ("code",)), strict=True):
+        for kind, text in reader:
+            if text and kind in found and sizes[kind] < megabytes * 1e6:
+                found[kind].append(text)
+                sizes[kind] += len(text.encode())
+            elif min(sizes[one] for one in kinds) >= megabytes * 1e6:
+                break
     return found
 
 
+def tables(texts: Sequence[str]) -> Tables:
+    """Documents in batches of some 4 MB."""
+    made: Tables = []
+    rows: list[dict[str, object]] = []
+    size = 0
+    for number, text in enumerate(texts):
+        content = text.encode()
+        rows.append({"id": document_id("bench", str(number), content), "text": text, "source": "bench"})
+        size += len(content)
+        if size > _BATCH_BYTES or number == len(texts) - 1:
+            made.append(pa.Table.from_pylist(rows, SCHEMA))
+            rows, size = [], 0
+    return made
+
+
+def train(texts: dict[str, list[str]], vocab_size: int) -> str:
+    """A byte-level tokenizer.json of a part of every kind of text, by the library's own trainer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = Splits(
+        [Split(Regex(SPLIT), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=vocab_size, special_tokens=[EOS], initial_alphabet=sorted(ByteLevel.alphabet()), show_progress=False
+    )
+    sample = ("".join(text[:20_000] for text in kind)[:_TRAINING_CHARS] for kind in texts.values())
+    pieces = (whole[k : k + 20_000] for whole in sample for k in range(0, len(whole), 20_000))
+    tokenizer.train_from_iterator(pieces, trainer)
+    return tokenizer.to_str()
+
+
+def fresh(table: pa.Table) -> pa.Table:
+    """A copy, so that no side finds the text in a cache of the processor because another has just read it."""
+    return table.take(np.arange(table.num_rows))
+
+
+def available(tokenizer_json: str) -> list[str]:
+    """The sides that can be run here."""
+    names = []
+    for name, make in SIDES.items():
+        try:
+            make(tokenizer_json)
+            names.append(name)
+        except ImportError as error:
+            print(f"not run: {name} ({error})")
+    return names
+
+
+def one_core(names: Sequence[str], tokenizer_json: str, batches: Tables, passes: int) -> dict[str, tuple[float, Made]]:
+    """CPU seconds of each side's best pass, and what it made."""
+    best: dict[str, tuple[float, Made]] = {}
+    for number in range(passes):
+        order = names if number % 2 == 0 else names[::-1]
+        sides = {name: SIDES[name](tokenizer_json) for name in order}
+        seconds = dict.fromkeys(order, 0.0)
+        for table in batches:
+            for name, side in sides.items():
+                given = fresh(table)
+                started = time.process_time()
+                side.add(given)
+                seconds[name] += time.process_time() - started
+                side.settle()
+        for name, side in sides.items():
+            started = time.process_time()
+            side.close()
+            seconds[name] += time.process_time() - started
+            made = side.made()
+            if name not in best or seconds[name] < best[name][0]:
+                best[name] = (seconds[name], made)
+    return best
+
+
+def differing(made: Made, expected: Made) -> int:
+    """Documents whose ids differ from the reference's."""
+    if np.array_equal(made[1], expected[1]) and np.array_equal(made[0], expected[0]):
+        return 0
+    parts, wanted = (np.split(ids, np.cumsum(sizes)[:-1]) for ids, sizes in (made, expected))
+    return sum(not np.array_equal(a, b) for a, b in zip(parts, wanted, strict=True))
+
+
+def _child(name: str, tokenizer_json: str, paths: list[str], barrier: Barrier, queue: Any) -> None:
+    batches = [pa.ipc.open_file(path).read_all() for path in paths]
+    side = SIDES[name](tokenizer_json)
+    batches = [fresh(table) for table in batches]
+    barrier.wait()
+    cpu, wall = time.process_time(), time.time()
+    for table in batches:
+        side.add(table)
+        side.settle()
+    side.close()
+    queue.put((time.process_time() - cpu, wall, time.time()))
+
+
+def many_cores(name: str, tokenizer_json: str, paths: Sequence[str], cores: int) -> tuple[float, float]:
+    """CPU seconds of all processes and seconds by the clock, each process with its own share of the batches."""
+    context = multiprocessing.get_context("spawn")
+    barrier, queue = context.Barrier(cores), context.Queue()
+    children = [
+        context.Process(target=_child, args=(name, tokenizer_json, list(paths[k::cores]), barrier, queue))
+        for k in range(cores)
+    ]
+    for child in children:
+        child.start()
+    spent = [queue.get(timeout=900) for _ in children]
+    for child in children:
+        child.join()
+    return sum(cpu for cpu, *_ in spent), max(end for *_, end in spent) - min(start for _, start, _ in spent)
+
+
+def start(tokenizer_json: str, first: pa.Table) -> None:
+    """Print what a process spends before its first document."""
+    for engine in ("tokenizers", "auto"):
+        started = time.process_time()
+        encoder = Encoder(tokenizer_json, engine)
+        made = time.process_time()
+        encoder.encode(first["text"].combine_chunks().slice(0, 500))
+        checked = time.process_time() - made
+        started = made - started
+        print(f"start, {engine} ({encoder.engine}): {started:.2f} CPU s; first 500 documents {checked:.2f} CPU s")
+
+
+def report(kind: str, best: dict[str, tuple[float, Made]], size: int) -> None:
+    """A line a side."""
+    slow, expected = next(iter(best.values()))  # the reference, where it runs
+    bare = min(best[name][0] for name in (*BARE, REFERENCE) if name in best)
+    print(f"\n{kind}: {size / 1e6:.1f} MB, {len(expected[1])} documents, {size / len(expected[0]):.2f} bytes a token")
+    for name, (seconds, made) in best.items():
+        bad = differing(made, expected)
+        verdict = "equal ids" if bad == 0 else f"{bad} documents differ"
+        share = f"{bare / seconds:6.2f} of bare" if name in (DEFAULT, FAST) else ""
+        print(
+            f"  {name:<48}{size / 1e6 / seconds:8.1f} MB/CPU s{slow / seconds:8.1f} x  {verdict}  {share}", flush=True
+        )
+
+
 def main() -> None:
-    """Time each side over the same batches, in fresh buffers, interleaved."""
+    """Time each side over the same batches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("jsonl", type=Path, help="documents with a field text; .zst is understood")
-    parser.add_argument("--mb", type=float, default=16.0, help="how much text to take")
-    parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json whose end mark has id 0; else one is trained")
+    parser.add_argument("jsonl", type=Path, nargs="+", help="documents with a field text; .zst is understood")
+    parser.add_argument("--mb", type=float, default=8.0, help="how much of each kind of text to take")
+    parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--fast-only", action="store_true", help="leave out what takes minutes, for more text")
+    parser.add_argument("--cores", type=int, default=2, help="processes of the second table; 1 leaves it out")
+    parser.add_argument("--tokenizer", type=Path, help=f"a byte-level tokenizer.json with {EOS}; else one is trained")
     parser.add_argument("--vocab-size", type=int, default=32768)
     arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
     append_eos.warm()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        tables = list(documents(arguments.jsonl, arguments.mb))
-        path = arguments.tokenizer or train(tables, arguments.vocab_size, folder / "bpe")
-        size = sum(pc.sum(pc.binary_length(table["text"])).as_py() for table in tables)
-        print(f"{sum(table.num_rows for table in tables)} documents, {size / 1e6:.1f} MB of text")
-        report(sides(path, folder, tables[-1].slice(0, 20)), tables, size)
+    texts = collect(arguments.jsonl, arguments.mb)
+    path = arguments.tokenizer
+    tokenizer_json = path.read_text(encoding="utf-8") if path else train(texts, arguments.vocab_size)
+    sets = {kind: tables(found) for kind, found in texts.items() if found}
+    names = available(tokenizer_json)
+    if arguments.fast_only:
+        names = [name for name in names if name in (*BARE, FAST)]
+    start(tokenizer_json, sets["English"][0])
+    for kind, batches in sets.items():
+        size = sum(pc.sum(pc.binary_length(table["text"])).as_py() for table in batches)
+        report(kind, one_core(names, tokenizer_json, batches, arguments.passes), size)
+        if arguments.cores > 1:
+            together([name for name in names if name in TOGETHER], tokenizer_json, batches, (size, arguments.cores))
 
 
-def report(found: list[Reference | Bare | Ours], tables: list[pa.Table], size: int) -> None:
-    """Run and print a line a side."""
-    seconds = [0.0] * len(found)
-    for table in tables:
-        for number, side in enumerate(found):
-            fresh = table.take(np.arange(table.num_rows))
-            started = time.process_time()
-            side.add(fresh)
-            seconds[number] += time.process_time() - started
-            side.settle()
-    for number, side in enumerate(found):
-        started = time.process_time()
-        side.close()
-        seconds[number] += time.process_time() - started
-    expected = found[0].tokens()
-    for side, spent in zip(found, seconds, strict=True):
-        verdict = "equal ids" if np.array_equal(side.tokens(), expected) else "IDS DIFFER"
-        print(f"{side.name:<48}{size / 1e6 / spent:8.1f} MB/s{seconds[0] / spent:8.1f} x   {verdict}")
-    print(f"{len(expected)} tokens with end marks, {size / len(expected):.3f} bytes a token")
+def together(names: Sequence[str], tokenizer_json: str, batches: Tables, shares: tuple[int, int]) -> None:
+    """The same on several cores."""
+    size, cores = shares
+    with tempfile.TemporaryDirectory() as folder:
+        whole = pa.concat_tables(batches).combine_chunks()
+        rows = -(-whole.num_rows // (4 * cores))
+        paths = []
+        for number in range(4 * cores):
+            paths.append(f"{folder}/{number}.arrow")
+            with pa.ipc.new_file(paths[-1], whole.schema) as file:
+                file.write_table(whole.slice(number * rows, rows))
+        print(f"  {cores} processes, a pass each side:")
+        for name in names:
+            cpu, wall = many_cores(name, tokenizer_json, paths, cores)
+            print(f"  {name:<48}{size / 1e6 / cpu:8.1f} MB/CPU s{size / 1e6 / wall:8.1f} MB/s by the clock", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,10 @@ from pipeline.errors import RunFailedError
 from pipeline.fingerprint import FORMAT_VERSION, file_sha256
 from pipeline.ledger import Ledger
 from pipeline.storage import Storage
+from pipeline.takedown.suppression import register
 from pipeline.work import Output, Result
+
+_RECORD = re.compile(r".*/(\d{8})(?:\.g(\d+))?\.json")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Commit:
-    """One shard's commit record. ``run`` says how it came about; it is never compared."""
+    """One shard's commit record. ``run`` says how it came about; it is never compared.
+
+    generation: 1, or that of the takedown that wrote it. takedown: what that noted: ``key``, that of the first
+    generation, and ``state``: rewritten, retired (its files are gone, and made anew if a task asks for them), or
+    forgotten (the shard counts as not committed).
+    """
 
     index: int
     inputs: Mapping[str, Sequence[str]]
@@ -39,10 +48,22 @@ class Commit:
     ledger: Ledger
     facts: Mapping[str, Any]
     run: Mapping[str, Any]
+    generation: int = 1
+    takedown: Mapping[str, Any] | None = None
+
+    @property
+    def retired(self) -> bool:
+        """True where a takedown deleted its files."""
+        return self.takedown is not None and self.takedown["state"] == "retired"
 
     @property
     def key(self) -> str:
-        """What descendants are keyed by: the hashes of its outputs, or its number where it has none."""
+        """What descendants are keyed by: the hashes of its outputs, or its number where it has none.
+
+        A takedown leaves it, so that nothing is derived anew because of it.
+        """
+        if self.takedown is not None:
+            return self.takedown["key"]
         return "+".join(output.sha256[:32] for output in self.outputs) or f"shard-{self.index}"
 
     def to_json(self, *, with_run: bool = True) -> dict[str, Any]:
@@ -58,6 +79,8 @@ class Commit:
             "ledger": self.ledger.to_json(),
             "facts": dict(self.facts),
         }
+        if self.takedown is not None:
+            data |= {"generation": self.generation, "takedown": dict(self.takedown)}
         if with_run:
             data["run"] = dict(self.run)
         return data
@@ -81,12 +104,15 @@ class Commit:
             ledger=Ledger.from_json(data["ledger"]),
             facts=data["facts"],
             run=data.get("run", {}),
+            generation=data.get("generation", 1),
+            takedown=data.get("takedown"),
         )
 
 
-def commit_name(dataset: str, index: int) -> str:
+def commit_name(dataset: str, index: int, generation: int = 1) -> str:
     """Where the commit record of a shard lies, under the run."""
-    return f"{dataset}/commits/{index:08d}.json"
+    later = f".g{generation}" if generation > 1 else ""
+    return f"{dataset}/commits/{index:08d}{later}.json"
 
 
 def publish(storage: Storage, dataset: str, index: int, outputs: Sequence[Output]) -> tuple[Published, ...]:
@@ -140,7 +166,18 @@ def read_commit(storage: Storage, name: str) -> Commit:
 
 
 def committed(storage: Storage, dataset: str) -> dict[int, Commit]:
-    """Every committed shard of a dataset, by number."""
-    names = (name for name in storage.list(f"{dataset}/commits") if name.endswith(".json"))
-    commits = (read_commit(storage, name) for name in names)
-    return {one.index: one for one in commits}
+    """Every committed shard of a dataset, by number, as the generation in force has it."""
+    names = records(storage, dataset)
+    current = register(storage).generation if any(generation > 1 for _, generation in names) else 1
+    newest: dict[int, tuple[int, str]] = {}
+    for (index, generation), name in names.items():
+        if newest.get(index, (0, ""))[0] < generation <= current:
+            newest[index] = generation, name
+    commits = (read_commit(storage, name) for _, name in newest.values())
+    return {one.index: one for one in commits if one.takedown is None or one.takedown["state"] != "forgotten"}
+
+
+def records(storage: Storage, dataset: str) -> dict[tuple[int, int], str]:
+    """The commit records of every generation: (shard, generation) -> name."""
+    found = {name: _RECORD.fullmatch(name) for name in storage.list(f"{dataset}/commits")}
+    return {(int(match[1]), int(match[2] or 1)): name for name, match in sorted(found.items()) if match}

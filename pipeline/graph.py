@@ -11,6 +11,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import FORMAT_VERSION, core_versions, digest, file_sha256
 from pipeline.inputs import FrozenInputs
 from pipeline.node_order import ordered
+from pipeline.planned import PLAN, plan_key, standing, with_facts
 from pipeline.shards import ShardSpec
 from pipeline.value import Artifact, artifacts, replace_artifacts
 from pipeline.work import Epochs, Extent, Node, TaskPlan, Work
@@ -25,7 +26,8 @@ Event = tuple[str, int | str | None]
 class NodeState:
     """What is known of a node while a run goes on.
 
-    dataset: None until every recorded ancestor is committed, since the fingerprint hangs on their hashes.
+    dataset: None until every recorded ancestor is committed, since the fingerprint hangs on their hashes, and for a work
+    that is planned by facts until its inputs are complete.
     set_keys: identity of the whole set of inputs it stems from, under None, and of those of each epoch. waits: per task, how many inputs are missing.
     """
 
@@ -82,7 +84,9 @@ class Graph:
     def resolvable(self) -> Iterator[NodeState]:
         """Nodes whose fingerprint can be known now and is not yet."""
         for state in self.states.values():
-            if state.dataset is None and all(self._keyed(self.states[name]) for name in state.deps.values()):
+            sources = [self.states[name] for name in state.deps.values()]
+            waits = state.work.planned_by_facts and not all(source.complete for source in sources)
+            if state.dataset is None and not waits and all(self._keyed(source) for source in sources):
                 yield state
 
     def _keyed(self, state: NodeState) -> bool:
@@ -93,6 +97,8 @@ class Graph:
     def resolve(self, state: NodeState, *, present: Mapping[int, Commit]) -> None:
         """Take over the commits that a dataset already holds, and count what its tasks still wait for."""
         state.plans = state.work.tasks(self._extents(state))
+        if state.work.planned_by_facts:
+            state.plans = standing(state.dataset or "", state.plans, present, lambda one: self._is_own(state, one))
         state.extent = self._extent(state)
         for index in sorted(present):
             if index < len(state.plans):
@@ -109,13 +115,16 @@ class Graph:
 
     def _check_inputs(self, state: NodeState, commit: Commit) -> None:
         """A shard that was read from other files, or from these when they held something else, must not be served."""
-        if isinstance(state.work, ReadWork) and commit.inputs != _listed(self.input_keys(state.name, commit.index)):
+        if isinstance(state.work, ReadWork) and not self._is_own(state, commit):
             paths = ", ".join(piece.path for piece in self.inputs[state.name].shards[commit.index])
             msg = (
                 f"step {state.name!r}: shard {commit.index} of this run was made from other content than {paths} holds "
                 f"now; give the run another --out, or restore the file (or the order of the epochs: new ones come last)"
             )
             raise UserError(msg)
+
+    def _is_own(self, state: NodeState, commit: Commit) -> bool:
+        return commit.inputs == _listed(self.input_keys(state.name, commit.index))
 
     def identify(self, state: NodeState) -> str:
         """Derive the fingerprint and the name of the dataset."""
@@ -169,7 +178,11 @@ class Graph:
     def _extents(self, state: NodeState) -> dict[str, Extent]:
         if isinstance(state.work, ReadWork):
             return {"pieces": self.inputs[state.name].extent(self.limit)}
-        return {role: self.states[name].extent for role, name in state.node.inputs.items()}
+        sources = {role: self.states[name] for role, name in state.node.inputs.items()}
+        extents = {role: source.extent for role, source in sources.items()}
+        if not state.work.planned_by_facts:
+            return extents
+        return with_facts(extents, {role: source.commits for role, source in sources.items()})
 
     def _extent(self, state: NodeState) -> Extent:
         """What a node makes: shard k is of the epoch of shard k of the input that goes into it one to one."""
@@ -242,6 +255,7 @@ class Graph:
             frozen=tuple(self._files[name][path] for path in dict.fromkeys(piece.path for piece in pieces)),
             parent=parent,
             artifacts=tuple(dict.fromkeys(names)),
+            part=plan.part,
         )
 
     def input_keys(self, name: str, index: int) -> dict[str, tuple[str, ...]]:
@@ -263,6 +277,8 @@ class Graph:
                 keys[role] = (self._key(source), *needed.labels)
             else:
                 keys[role] = tuple(source.commits[k].key for k in needed if k in source.commits)
+        if state.work.planned_by_facts:
+            keys[PLAN] = plan_key(index, state.plans)
         return keys
 
     def shard(self, name: str, index: int) -> ShardSpec:

@@ -1,4 +1,4 @@
-"""The account of a shard: every row that came in is kept, dropped, a duplicate or quarantined."""
+"""The account of a shard: every row that came in is kept, dropped, a duplicate, quarantined or taken down."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ def merge_counts(into: dict[str, Count], other: Mapping[str, Count]) -> None:
 
 @dataclass
 class Ledger:
-    """``into = kept + dropped + duplicates + quarantined``, in documents; checked before a shard is committed.
+    """``into = kept + dropped + duplicates + quarantined + taken_down``, in documents; checked before a shard is committed.
 
     dropped is keyed by ``operator:reason``, duplicates by ``exact`` and ``near``, quarantined by operator;
     groups by ``source|language`` (``und`` where it is unknown), each with what came in and what was kept.
+    taken_down: documents that a takedown took out of this shard, or kept from being read.
     """
 
     into: Count = field(default_factory=Count)
@@ -61,6 +62,7 @@ class Ledger:
     flows: list[Flow] = field(default_factory=list)
     group_into: dict[str, Count] = field(default_factory=dict)
     group_kept: dict[str, Count] = field(default_factory=dict)
+    taken_down: Count = field(default_factory=Count)
 
     def check(self, where: str) -> None:
         """Balance the account.
@@ -72,6 +74,7 @@ class Ledger:
             "dropped": sum(count.docs for count in self.dropped.values()),
             "duplicates": sum(count.docs for count in self.duplicates.values()),
             "quarantined": sum(count.docs for count in self.quarantined.values()),
+            "taken down": self.taken_down.docs,
         }
         if self.into.docs != self.kept.docs + sum(gone.values()):
             parts = " + ".join(f"{number} {name}" for name, number in gone.items())
@@ -82,6 +85,7 @@ class Ledger:
         """Add another shard's account; flows are added operator by operator."""
         self.into.merge(other.into)
         self.kept.merge(other.kept)
+        self.taken_down.merge(other.taken_down)
         for mine, theirs in (
             (self.dropped, other.dropped),
             (self.duplicates, other.duplicates),
@@ -106,7 +110,9 @@ class Ledger:
         def counts(mapping: Mapping[str, Count]) -> dict[str, list[int]]:
             return {key: [c.docs, c.bytes, c.tokens] for key, c in sorted(mapping.items())}
 
+        taken = self.taken_down
         return {
+            **({"taken_down": [taken.docs, taken.bytes, taken.tokens]} if taken.docs else {}),
             "in": [self.into.docs, self.into.bytes, self.into.tokens],
             "kept": [self.kept.docs, self.kept.bytes, self.kept.tokens],
             "dropped": counts(self.dropped),
@@ -135,6 +141,7 @@ class Ledger:
             quarantined=counts(data["quarantined"]),
             group_into=counts(data["groups_in"]),
             group_kept=counts(data["groups_kept"]),
+            taken_down=Count(*data.get("taken_down", ())),
             flows=[Flow(f["operator"], counts(f["in"]), counts(f["out"]), f["seconds"]) for f in data["operators"]],
         )
 

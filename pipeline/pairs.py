@@ -30,9 +30,9 @@ class Place:
     row: int
 
     def read(self, names: Sequence[str]) -> dict[str, Any] | None:
-        """Columns of the document; None where the shard is not there any more."""
+        """Columns of the document; None where the shard, or since a takedown the document, is not there any more."""
         shard = self._found
-        return None if shard is None else shard.take([self.row], names).to_pylist()[0]
+        return None if shard is None or self.row < 0 else shard.take([self.row], names).to_pylist()[0]
 
     @property
     def read_again(self) -> bool:

@@ -17,7 +17,8 @@ from pipeline.works import ReadWork
 class NodePlan:
     """One node of the graph before it runs.
 
-    dataset, num_shards: None while a recorded step that it hangs on has not been done (``after`` names those).
+    dataset, num_shards: None while a recorded step that it hangs on, or an input it is planned by, has not been done
+    (``after`` names those).
     input_bytes: bytes of the frozen input, or of the committed shards it reads; None where they do not exist yet.
     inner: a node that a step's verb expands to, beside the one with the step's name.
     """
@@ -70,7 +71,7 @@ def preview(workflow: Workflow, graph: Graph, storage: Storage) -> list[NodePlan
 
 
 def _recorded_ancestors(graph: Graph, state: NodeState) -> tuple[str, ...]:
-    """Steps whose committed hashes a node's fingerprint waits for."""
+    """Nodes that must be complete before a node's fingerprint, or its plan, can be known."""
     if state.dataset is not None:
         return ()
     found: list[str] = []
@@ -78,7 +79,9 @@ def _recorded_ancestors(graph: Graph, state: NodeState) -> tuple[str, ...]:
         source = graph.states[name]
         if source.dataset is None:
             found += _recorded_ancestors(graph, source)
-        elif not source.complete and (source.work.recorded or source.work.kind == "artifact"):
+        elif not source.complete and (
+            state.work.planned_by_facts or source.work.recorded or source.work.kind == "artifact"
+        ):
             found.append(name)
     return tuple(dict.fromkeys(found))
 
@@ -88,7 +91,9 @@ def _input_bytes(graph: Graph, state: NodeState) -> int | None:
         shards = graph.inputs[state.name].shards[: len(state.plans)]
         sizes = {file.path: file.size for file in graph.inputs[state.name].files}
         return sum((piece.end or sizes[piece.path]) - (piece.start or 0) for shard in shards for piece in shard)
-    parts = [_held_bytes(graph, graph.states[name]) for name in dict.fromkeys(state.node.inputs.values())]
+    roles = {role for plan in state.plans for role in plan.needs} or set(state.node.inputs)
+    names = dict.fromkeys(name for role, name in state.node.inputs.items() if role in roles)
+    parts = [_held_bytes(graph, graph.states[name]) for name in names]
     return None if None in parts else sum(part or 0 for part in parts)
 
 

@@ -19,6 +19,9 @@ def make_anew(graph: Graph, storage: Storage, error: DamagedFileError) -> str:
     Raises:
         DamagedFileError: the file is not of this run, or of a recorded step, which would not give the same again.
     """
+    for state in graph.states.values():
+        if Path(error.path).name == retired_name(state.dataset or ""):
+            return _make_retired(state, storage)
     found = _owner(graph, error.path) if storage.holds(error.path) else None
     if found is None or found[0].work.recorded:
         raise error
@@ -28,13 +31,26 @@ def make_anew(graph: Graph, storage: Storage, error: DamagedFileError) -> str:
     return f"{error}; shard {commit.index} of {state.name} is made anew"
 
 
+def retired_name(dataset: str) -> str:
+    """What stands for the files of a dataset that a takedown retired."""
+    return f"{dataset}.retired"
+
+
+def _make_retired(state: NodeState, storage: Storage) -> str:
+    """Forget every retired shard of a step: whoever needs one of them needs the others too."""
+    gone = [commit for commit in state.commits.values() if commit.retired]
+    for commit in gone:
+        forget(storage, state.dataset or "", commit)
+    return f"{len(gone)} shards of {state.name}, which a takedown retired, are made anew"
+
+
 def forget(storage: Storage, dataset: str, commit: Commit) -> None:
     """Delete what a shard committed, then its record, so that the next run makes it anew."""
     # The record last: while it names a file that is gone, whoever opens it ends up here again.
     storage.delete(f"{dataset}/manifest.json")
     for output in commit.outputs:
         storage.delete(output.name)
-    storage.delete(commit_name(dataset, commit.index))
+    storage.delete(commit_name(dataset, commit.index, commit.generation))
 
 
 def recorded_steps(run: Run) -> set[str]:

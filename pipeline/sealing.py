@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -38,26 +38,37 @@ def _first_error(state: NodeState, storage: Storage) -> str:
 def manifest(state: NodeState, ledger: Ledger, graph: Graph) -> dict[str, object]:
     """What a complete dataset holds, as its manifest says it; the same whatever the machines and times were."""
     base = graph.states[state.node.inputs["documents"]].dataset if state.work.kind == "selection" else None
-    return {
-        "format_version": FORMAT_VERSION,
+    own = {
         "step": state.name,
         "fingerprint": state.fingerprint,
         "kind": state.work.kind,
         "base": base,
         "inputs": {role: graph.states[source].dataset for role, source in state.deps.items()},
-        "num_shards": len(state.plans),
-        "shards": [_deterministic(state.commits[k]) for k in sorted(state.commits)],
-        "ledger": _without_seconds(ledger.to_json()),
+    }
+    return as_manifest(own, state.commits, without_seconds(ledger.to_json()))
+
+
+def as_manifest(own: Mapping[str, object], commits: Mapping[int, Commit], ledger: dict) -> dict[str, object]:
+    """A manifest, from what identifies the dataset, its shards and their sum."""
+    generation = max((commit.generation for commit in commits.values()), default=1)
+    return {
+        "format_version": FORMAT_VERSION,
+        **own,
+        **({"generation": generation} if generation > 1 else {}),
+        "num_shards": len(commits),
+        "shards": [_deterministic(commits[k]) for k in sorted(commits)],
+        "ledger": ledger,
     }
 
 
 def _deterministic(commit: Commit) -> dict[str, object]:
     data = commit.to_json(with_run=False)
-    data["ledger"] = _without_seconds(data["ledger"])
+    data["ledger"] = without_seconds(data["ledger"])
     return data
 
 
-def _without_seconds(ledger: dict) -> dict:
+def without_seconds(ledger: dict) -> dict:
+    """An account without the times, which differ from run to run."""
     flows = [{key: value for key, value in flow.items() if key != "seconds"} for flow in ledger["operators"]]
     return {**ledger, "operators": flows}
 

@@ -33,6 +33,7 @@ from pipeline.redo import make_anew
 from pipeline.run import Driver
 from pipeline.sealing import clear_scratch
 from pipeline.storage import Storage
+from pipeline.takedown.generation import check_not_pending
 from pipeline.work import offered
 from pipeline.workflow import Workflow
 from pipeline.works import Apply, ReadWork
@@ -73,6 +74,7 @@ def run(workflow: Workflow, out: str, settings: Settings | None = None) -> Run:
     storage = Storage(out)
     with Lease(storage), logged(storage, asdict(settings)) as log:
         clear_scratch(storage)
+        check_not_pending(storage)
         inputs = freeze_inputs(workflow, storage)
         progress = Progress(settings.progress, log=log)
         try:

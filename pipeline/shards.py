@@ -19,6 +19,7 @@ from pipeline.file_state import REMEDY, check_sha256
 from pipeline.inputs import Piece
 from pipeline.readers.read import Read, read_shard
 from pipeline.storage import Storage
+from pipeline.takedown.suppression import register
 from pipeline.work import Kind
 
 Rows = npt.NDArray[np.int64]
@@ -44,11 +45,13 @@ class ShardSpec:
     base: ShardSpec | None = None
     read: Read | None = None
     pieces: tuple[Piece, ...] = ()
+    retired: bool = False
+    """A takedown deleted its files."""
 
     @classmethod
     def of(cls, commit: Commit, dataset: str, kind: Kind, **more: Any) -> ShardSpec:
         """The shard a commit record describes."""
-        return cls(dataset, commit.index, kind, commit.outputs, commit.facts, **more)
+        return cls(dataset, commit.index, kind, commit.outputs, commit.facts, retired=commit.retired, **more)
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,16 @@ class CommittedShard:
         """Local path of the output with that suffix.
 
         Raises:
-            DamagedFileError: it is missing, was cut off since the commit, or is small and has other content.
+            DamagedFileError: it is missing, was cut off since the commit, is small and has other content, or a
+                takedown retired it.
             RunFailedError: the shard has no such file.
         """
         for output in self.spec.outputs:
             if output.suffix == suffix and output.folder == "shards":
                 return committed_file(self.storage, output)
+        if self.spec.retired:
+            msg = f"shard {self.index} of {self.spec.dataset} was retired by a takedown; {REMEDY}"
+            raise DamagedFileError(Path(f"{self.spec.dataset}.retired"), msg)
         names = ", ".join(output.suffix for output in self.spec.outputs) or "none"
         msg = f"shard {self.index} of {self.spec.dataset} has no file {suffix!r}, only: {names}"
         raise RunFailedError(msg)
@@ -99,7 +106,7 @@ class CommittedShard:
                 if self.spec.read is None:
                     msg = f"shard {self.index} of {self.spec.dataset} does not say where it is read from"
                     raise RunFailedError(msg)
-                for batch in read_shard(self.spec.read, self.spec.pieces):
+                for batch in read_shard(self.spec.read, self.spec.pieces, register(self.storage).suppression):
                     yield batch.documents
             case _:
                 msg = f"{self.spec.dataset} holds {self.spec.kind}, not documents"

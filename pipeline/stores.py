@@ -201,7 +201,8 @@ class ObjectStore:
         return sorted(name.removeprefix(self._root).lstrip("/") for name in found)
 
     def delete(self, name: str) -> None:
-        """Delete a file, if there is one."""
+        """Delete a file, if there is one, and this machine's copy of it."""
+        (self._files / name).unlink(missing_ok=True)
         try:
             self.fs.rm_file(self._path(name))
         except FileNotFoundError:

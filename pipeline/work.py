@@ -35,10 +35,14 @@ Needs = tuple[int, ...] | Epochs | None
 
 @dataclass(frozen=True)
 class Extent:
-    """The shards of an input: how many, and which of them each epoch declared on ``read`` has."""
+    """The shards of an input: how many, and which of them each epoch declared on ``read`` has.
+
+    facts: what each one's task noted, for a work that is planned by them; else empty.
+    """
 
     count: int
     epochs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    facts: tuple[Mapping[str, Any], ...] = ()
 
     def shards(self, epoch: str | None = None) -> tuple[int, ...]:
         """The numbers of an epoch's shards, or of all."""
@@ -57,10 +61,14 @@ class Extent:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One shard task before it runs: its number and the shards of each input it needs."""
+    """One shard task before it runs: its number and the shards of each input it needs.
+
+    part: what else the plan tells the task, where a work is planned by facts.
+    """
 
     index: int
     needs: Mapping[str, Needs]
+    part: Mapping[str, int] = field(default_factory=dict)
 
 
 class Shard(Protocol):
@@ -112,6 +120,8 @@ class Task:
     """The dataset's own folder, for a gang task: it outlives the driver (live checkpoints, metrics)."""
     isolated: bool = False
     """Processes died over this task before: whatever works on single documents does so in processes of its own."""
+    part: Mapping[str, int] = field(default_factory=dict)
+    """``TaskPlan.part``."""
 
 
 @dataclass
@@ -141,6 +151,8 @@ class Work(Value, ABC):
     barrier: ClassVar[bool] = False
     """True where a shard depends on all input shards: the set of inputs enters the fingerprint, that of one epoch where
     the work has a field ``epoch`` that names one."""
+    planned_by_facts: ClassVar[bool] = False
+    """True where the tasks follow from what those of the inputs noted, so that they are known when the inputs are complete."""
     gang: ClassVar[bool] = False
     """True where the driver itself runs the one task, with processes of its own (training)."""
     libraries: ClassVar[tuple[str, ...]] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import read_shard
 from pipeline.shards import ShardSpec, opened
 from pipeline.storage import Storage
+from pipeline.takedown.suppression import register
 from pipeline.value import Artifact, replace_artifacts
 from pipeline.work import Result, ShardWork, Sink, StreamWork, Task, Work
 from pipeline.works import Apply, ReadSink, ReadWork
@@ -42,6 +43,7 @@ class TaskSpec:
     parent: int | None = None
     artifacts: tuple[tuple[Artifact, str], ...] = ()
     home: str | None = None
+    part: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def execute(assignment: Assignment, storage: Storage, *, may_die: bool = False) 
 def _task(spec: TaskSpec, storage: Storage, scratch: Path, *, isolated: bool) -> Task:
     scratch.mkdir(parents=True)
     home = Path(spec.home) if spec.home else None
-    return Task(spec.node, spec.index, opened(spec.inputs, storage), scratch, home, isolated)
+    return Task(spec.node, spec.index, opened(spec.inputs, storage), scratch, home, isolated, spec.part)
 
 
 def _with_files(spec: TaskSpec, storage: Storage) -> Work:
@@ -107,7 +109,8 @@ def _stream(assignment: Assignment, tasks: Sequence[Task], storage: Storage, *, 
             assert isinstance(work, StreamWork), f"{spec.node} cannot run in one pass"
             sinks.append(work.open(task))
         check_unchanged(assignment.tasks[0].frozen)
-        seconds = _pass(assignment, tasks, sinks, may_die=may_die)
+        batches = _source(assignment.tasks[0], tasks[0], storage)
+        seconds = _pass(assignment, batches, sinks, may_die=may_die)
         check_unchanged(assignment.tasks[0].frozen)
         return _close(assignment, sinks, seconds, storage)
     except BaseException:
@@ -116,11 +119,13 @@ def _stream(assignment: Assignment, tasks: Sequence[Task], storage: Storage, *, 
         raise
 
 
-def _pass(assignment: Assignment, tasks: Sequence[Task], sinks: Sequence[Sink], *, may_die: bool) -> list[float]:
+def _pass(
+    assignment: Assignment, batches: Iterable[ReadBatch | pa.Table], sinks: Sequence[Sink], *, may_die: bool
+) -> list[float]:
     """Give every batch to every sink; returns the CPU seconds each took."""
     seconds = [0.0] * len(sinks)
     limits = [spec.work.limits for spec in assignment.tasks if isinstance(spec.work, Apply)]
-    for batch in _source(assignment.tasks[0], tasks[0]):
+    for batch in batches:
         made: list[pa.Table] = []
         if may_die and limits:
             documents = batch.documents if isinstance(batch, ReadBatch) else batch
@@ -137,9 +142,9 @@ def _pass(assignment: Assignment, tasks: Sequence[Task], sinks: Sequence[Sink], 
     return seconds
 
 
-def _source(root: TaskSpec, task: Task) -> Iterator[ReadBatch | pa.Table]:
+def _source(root: TaskSpec, task: Task, storage: Storage) -> Iterator[ReadBatch | pa.Table]:
     if isinstance(root.work, ReadWork):
-        yield from read_shard(root.work.read, root.pieces)
+        yield from read_shard(root.work.read, root.pieces, register(storage).suppression)
         return
     for shard in task.inputs["documents"]:
         yield from shard.documents()

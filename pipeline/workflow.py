@@ -93,7 +93,8 @@ class Workflow(Value):
                 verb = verb.model_copy(update={"epochs": self._epochs(step)})
             made = step.model_copy(update={"verb": verb}).nodes(self.seed)
             nodes[step.name] = tuple(_quoting(node, behind[step.name]) for node in made)
-        return nodes
+        mixed = {name: of[-1].inputs["documents"] for name, of in nodes.items() if of[-1].work.kind == "mixture"}
+        return {name: tuple(_drawing(node, mixed) for node in of) for name, of in nodes.items()}
 
     def _epochs(self, step: Step) -> tuple[str, ...]:
         """The epochs of the read step that a step's documents stem from."""
@@ -138,6 +139,17 @@ def _quoting(node: Node, scrubbers: tuple[Map, ...]) -> Node:
     if "scrubbers" not in type(node.work).model_fields:
         return node
     return replace(node, work=node.work.model_copy(update={"scrubbers": scrubbers}))
+
+
+def _drawing(node: Node, mixed: Mapping[str, str]) -> Node:
+    """A node that trains from a mixture takes the tokens under it too.
+
+    mixed: name of each step that mixes -> the step that holds its tokens.
+    """
+    source = node.inputs.get("documents", "")
+    if node.work.kind != "model" or source not in mixed:
+        return node
+    return replace(node, inputs={**node.inputs, "documents": mixed[source], "mixture": source})
 
 
 def default_out(workflow: Workflow) -> Path:

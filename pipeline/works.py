@@ -70,6 +70,8 @@ class ReadSink(Sink):
             ledger.quarantined.setdefault(operator, Count()).add(1, gone)
             ledger.into.add(1, gone)
             ledger.group_into.setdefault(f"{source}|und", Count()).add(1, gone)
+        ledger.taken_down.add(batch.suppressed, batch.suppressed_bytes)
+        ledger.into.add(batch.suppressed, batch.suppressed_bytes)
         self._rejects.add(self._scrubbed(batch.dropped), self._scrubbed(batch.quarantined))
         return docs
 

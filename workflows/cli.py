@@ -1,4 +1,6 @@
-"""The command line: ``sluice run``, ``plan``, ``status``, ``cat``, ``why``, ``whatif``, ``sample``, ``operators``, ``report``, ``logs``, ``stop``, ``submit``, ``verify``, ``doctor``."""
+"""The command line: ``sluice run``, ``plan``, ``status``, ``logs``, ``stop``, ``submit``, ``cat``, ``why``, ``report``, ``verify``, ``doctor``."""
+
+# ``whatif``, ``sample``, ``operators``, ``export``, ``takedown`` and ``tokenizer`` stand in files of their own.
 
 # The engine takes a second to import (numba, pyarrow); help and completion must not wait for it, so each command
 # imports what it runs when it runs.
@@ -270,7 +272,7 @@ def verify(
         bool, typer.Option("--repair", help="Forget the shards of damaged files; the same run makes them anew.")
     ] = False,
 ) -> None:
-    """Compare every file of a run with the size and hash it was committed with."""
+    """Compare every file of a run with its commit, and tokens with what trainers rely on."""
     from workflows.commands.verify import verify as verify_files
 
     verify_files(run, repair=repair)

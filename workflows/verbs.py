@@ -7,6 +7,8 @@ from operators.dedup.lines.verb import DedupLines
 from operators.dedup.split.verb import Split
 from operators.dedup.substrings.verb import DedupSubstrings
 from operators.dedup.verb import Dedup
+from operators.tokenize.mixing.mix import Mix
+from operators.tokenize.packing.verb import Pack
 from operators.tokenize.tokens import Tokenize
 from operators.tokenize.training.train import TrainTokenizer
 from pipeline.pretrain.work import Pretrain
@@ -22,6 +24,8 @@ VERBS: dict[str, type[Value]] = {
     "train_tokenizer": TrainTokenizer,
     "train_classifier": TrainClassifier,
     "tokenize": Tokenize,
+    "pack": Pack,
+    "mix": Mix,
     "pretrain": Pretrain,
 }
 """Verb -> the value its parameters make; ``apply`` takes a list of operators instead."""

@@ -17,6 +17,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ENVIRONMENTS = Path(os.environ.get("SLUICE_PEERS", HERE.parents[1] / ".peers"))
 PEERS = ("datatrove", "dolma", "nemo", "juicer", "rensa", "textdedup")
+"""Installed where none is named; ``readers``, the trainers' readers of tokens for ``make test-peers``, is by name alone."""
+
+WITH_TORCH = ("readers",)
+"""Environments that get torch as well, with what it requires: what TORCH says, as in the Makefile."""
 
 PUNKT = "llama-index-core==0.14.25"
 """The only package on PyPI, as far as we know, that carries NLTK's punkt_tab data (Apache-2.0); nothing else of it is used."""
@@ -31,6 +35,8 @@ def install(peer: str) -> None:
     print(f"{place}: installing", flush=True)
     venv.create(place, with_pip=True, clear=True)
     pip = [str(place / "bin" / "pip"), "install", "-q", "--disable-pip-version-check"]
+    if peer in WITH_TORCH:
+        subprocess.run([*pip, os.environ.get("TORCH", "torch==2.13.0")], check=True)
     subprocess.run([*pip, "--no-deps", "-r", str(requirements)], check=True)
     stamp.write_text(requirements.read_text())
 
@@ -55,7 +61,8 @@ def main() -> None:
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
     (ENVIRONMENTS / ".gitignore").write_text("*\n")
     failed = []
-    for task in [*(sys.argv[1:] or PEERS), "punkt"]:
+    peers = sys.argv[1:] or PEERS
+    for task in [*peers, *["punkt"][: any(peer not in WITH_TORCH for peer in peers)]]:
         try:
             install_punkt() if task == "punkt" else install(task)
         except subprocess.CalledProcessError:

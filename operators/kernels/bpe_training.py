@@ -7,194 +7,146 @@ comes up again, with that count added, where such a token makes it anew.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from operators.kernels.bpe_pairs import (
+    COUNT,
+    FIRST_ROOM,
+    MARK,
+    QUEUE,
+    Pairs,
+    Queue,
+    Round,
+    longer,
+    queued,
+    record,
+    sink,
+    swap,
+    with_room,
+)  # fmt: skip
+from operators.kernels.bpe_tokens import Tokens, all_tokens, room_for, spell, symbols_of
 from operators.kernels.buffers import ByteArray, Int32Array, IntArray
-from operators.kernels.bytewise import code_point, copy_bytes, hash_word, same_bytes
 from operators.kernels.compiled import kernel, lean_kernel
 
-_SLACK = 16  # bytes read behind a token by kernels that look at words of eight
 
-
-class Tokens(NamedTuple):
-    """A growing list of distinct byte strings: token k is ``data[bounds[k]:bounds[k + 1]]``."""
-
-    data: ByteArray
-    bounds: IntArray
-    table: Int32Array
-    """Open addressing, a power of two; -1 is free."""
-
-
-class Pairs(NamedTuple):
-    """Every pair of tokens that was ever seen side by side."""
-
-    key: IntArray
-    """Left token times 2**32, plus the right one."""
-    count: IntArray
-    mark: IntArray
-    """Round and piece in which the pair was last made, so that a piece is listed once."""
-    listed: Int32Array
-    """How many pieces the round lists; afterwards where the next goes."""
-    table: Int32Array
-
-
-class Queue(NamedTuple):
-    """A heap of (count when entered, entry), and the entries: a pair and the pieces in which a round made it."""
-
-    count: IntArray
-    entry: Int32Array
-    pair: Int32Array
-    first: IntArray
-    end: IntArray
-
-
-class Round(NamedTuple):
-    """What the merges of one round changed: pairs made, and in which piece."""
-
-    pair: Int32Array
-    piece: Int32Array
-    news: Int32Array
-    """Distinct pairs, in order of appearance."""
+@lean_kernel
+def _merge(
+    symbols: Int32Array, size: int, left: int, right: int, token: int, pairs: Pairs, made: Round, state: IntArray
+) -> int:
+    """Merge a pair in one piece, from its beginning on; returns its new size. The last of ``state`` holds its count and mark."""
+    count, mark = state[COUNT], state[MARK]
+    read, written = 0, 0
+    while read < size:
+        if read + 1 >= size or symbols[read] != left or symbols[read + 1] != right:
+            symbols[written] = symbols[read]
+            read += 1
+            written += 1
+            continue
+        if written > 0 and symbols[written - 1] >= 0:
+            before = np.int64(symbols[written - 1]) << 32
+            record(pairs, made, state, before | left, -count, mark)
+            record(pairs, made, state, before | token, count, mark)
+        if read + 2 < size and symbols[read + 2] >= 0:
+            behind = np.int64(symbols[read + 2])
+            record(pairs, made, state, np.int64(right) << 32 | behind, -count, mark)
+            record(pairs, made, state, np.int64(token) << 32 | behind, count, mark)
+        symbols[written] = token
+        read += 2
+        written += 1
+    return written
 
 
 @kernel
-def symbols_of(data: ByteArray, offsets: IntArray, first: Int32Array, rest: Int32Array, out: Int32Array) -> IntArray:
-    """The initial tokens of N pieces back to back in ``out``; returns int64 (N + 1,), where those of each begin.
+def _first_round(
+    symbols: Int32Array, begins: IntArray, counts: IntArray, state: IntArray
+) -> tuple[Pairs, Queue, Int32Array]:
+    """All pairs of all pieces, counted and queued."""
+    room = FIRST_ROOM
+    columns = np.empty((3, room), np.int64)
+    pairs = Pairs(
+        columns[0].copy(), columns[1].copy(), columns[2].copy(),
+        np.empty(room, np.int32), np.full(2 * room, -1, np.int32),
+    )  # fmt: skip
+    made = Round(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32))
+    for piece in range(counts.shape[0]):
+        pairs, made = with_room(pairs, made, state, begins[piece + 1] - begins[piece])
+        for place in range(begins[piece] + 1, begins[piece + 1]):
+            if symbols[place - 1] >= 0 and symbols[place] >= 0:
+                key = np.int64(symbols[place - 1]) << 32 | symbols[place]
+                record(pairs, made, state, key, counts[piece], piece)
+    queue = Queue(
+        columns[0].copy(), np.empty(room, np.int32), np.empty(room, np.int32), columns[1].copy(), columns[2].copy()
+    )
+    queue, places = queued(queue, np.empty(room, np.int32), pairs, made, state)
+    return pairs, queue, places
 
-    first, rest: the token of the first character of a piece and of the others, -1 for none: a table of 256 entries
-    takes bytes, one of 0x110000 code points. out: as long as the pieces together.
+
+@kernel
+def learn(
+    symbols: Int32Array, begins: IntArray, counts: IntArray, data: ByteArray, bounds: IntArray, prefix: ByteArray,
+    most: int, least: int,
+) -> tuple[Int32Array, ByteArray, IntArray]:  # fmt: skip
+    """Learn merges until there are ``most`` tokens, or no pair occurs ``least`` times.
+
+    symbols, begins: the initial tokens of N pieces, -1 where a character has none, as ``symbols_of`` gives them;
+    overwritten. counts: int64 (N,), how often each piece occurs. data, bounds: the initial tokens, all distinct.
+    prefix: what a token begins with that goes on a piece (``##``), or nothing; it is left out where a pair is spelt.
+    Returns the merges, int32 (M, 3): left, right, token; and all tokens as ``data`` and ``bounds``.
+    Memory: some 30 bytes a symbol of the distinct pieces and 60 a distinct pair.
     """
-    begins = np.zeros(offsets.shape[0], np.int64)
-    filled = 0
-    by_bytes = first.shape[0] == 256
-    for piece in range(offsets.shape[0] - 1):
-        position = offsets[piece]
-        while position < offsets[piece + 1]:
-            table = first if position == offsets[piece] else rest
-            if by_bytes:
-                out[filled] = table[data[position]]
-                position += 1
-            else:
-                code, size = code_point(data, position)
-                out[filled] = table[code]
-                position += size
-            filled += 1
-        begins[piece + 1] = filled
-    return begins
+    state = np.zeros(8, np.int64)
+    pairs, queue, places = _first_round(symbols, begins, counts, state)
+    made = Round(np.empty(FIRST_ROOM, np.int32), np.empty(FIRST_ROOM, np.int32), np.empty(FIRST_ROOM, np.int32))
+    tokens = all_tokens(data, bounds, max(most, bounds.shape[0]))
+    num_tokens, num_merges = bounds.shape[0] - 1, 0
+    merges = np.empty((max(most, 16), 3), np.int32)
+    sizes = np.diff(begins)
+    rounds = 0
+    while num_tokens < most and state[QUEUE] > 0:
+        entry = np.int64(queue.entry[0])
+        pair = np.int64(queue.pair[entry])
+        key, count = pairs.key[pair], pairs.count[pair]
+        if queue.count[0] != count:
+            queue.count[0] = count
+            sink(queue, pairs, state[QUEUE])
+            continue
+        if count < max(least, 1):
+            break
+        state[QUEUE] -= 1
+        swap(queue, 0, state[QUEUE])
+        sink(queue, pairs, state[QUEUE])
+        left, right = key >> 32, key & 0xFFFFFFFF
+        while tokens.bounds[num_tokens] + room_for(tokens, left, right) > tokens.data.shape[0]:
+            tokens = Tokens(longer(tokens.data, tokens.bounds[num_tokens]), tokens.bounds, tokens.table)
+        token = spell(tokens, num_tokens, left, right, prefix)
+        num_tokens += token == num_tokens
+        if num_merges == merges.shape[0]:
+            merges = _more_rows(merges)
+        merges[num_merges, 0], merges[num_merges, 1], merges[num_merges, 2] = left, right, token
+        num_merges += 1
+        rounds += 1
+        for place in range(queue.first[entry], queue.end[entry]):
+            piece = np.int64(places[place])
+            pairs, made = with_room(pairs, made, state, 2 * sizes[piece])
+            state[COUNT], state[MARK] = counts[piece], rounds << 32 | piece
+            own = symbols[begins[piece] : begins[piece + 1]]
+            sizes[piece] = _merge(own, sizes[piece], left, right, token, pairs, made, state)
+        queue, places = queued(queue, places, pairs, made, state)
+    return merges[:num_merges].copy(), tokens.data[: tokens.bounds[num_tokens]].copy(), tokens.bounds[: num_tokens + 1]
 
 
 @kernel
-def _longer(array: Any, used: int) -> Any:
-    """Twice as much room."""
-    out = np.empty(2 * array.shape[0], array.dtype)
-    out[:used] = array[:used]
+def _more_rows(rows: Any) -> Any:
+    out = np.empty((2 * rows.shape[0], rows.shape[1]), rows.dtype)
+    out[: rows.shape[0]] = rows
     return out
 
 
-@lean_kernel
-def _slot(key: int, mask: int) -> int:
-    mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64(mixed >> np.uint64(32)) & mask
-
-
-@lean_kernel
-def _find(pairs: Pairs, key: int) -> int:
-    """Where the table holds a pair, or would."""
-    mask = pairs.table.shape[0] - 1
-    slot = _slot(key, mask)
-    while pairs.table[slot] >= 0 and pairs.key[pairs.table[slot]] != key:
-        slot = (slot + 1) & mask
-    return slot
-
-
-@kernel
-def _roomier(pairs: Pairs, used: int) -> Pairs:
-    grown = Pairs(
-        _longer(pairs.key, used),
-        _longer(pairs.count, used),
-        _longer(pairs.mark, used),
-        _longer(pairs.listed, used),
-        np.full(2 * pairs.table.shape[0], -1, np.int32),
-    )
-    for number in range(used):
-        grown.table[_find(grown, grown.key[number])] = number
-    return grown
-
-
-@lean_kernel
-def _before(queue: Queue, pairs: Pairs, one: int, other: int) -> bool:
-    """Whether the place ``one`` of the heap goes before another: higher count, then lower tokens."""
-    if queue.count[one] != queue.count[other]:
-        return queue.count[one] > queue.count[other]
-    return pairs.key[queue.pair[queue.entry[one]]] < pairs.key[queue.pair[queue.entry[other]]]
-
-
-@lean_kernel
-def _swap(queue: Queue, one: int, other: int) -> None:
-    queue.count[one], queue.count[other] = queue.count[other], queue.count[one]
-    queue.entry[one], queue.entry[other] = queue.entry[other], queue.entry[one]
-
-
-@lean_kernel
-def _rise(queue: Queue, pairs: Pairs, place: int) -> None:
-    while place > 0 and _before(queue, pairs, place, (place - 1) >> 1):
-        _swap(queue, place, (place - 1) >> 1)
-        place = (place - 1) >> 1
-
-
-@lean_kernel
-def _sink(queue: Queue, pairs: Pairs, size: int) -> None:
-    place = 0
-    while True:
-        best, left = place, 2 * place + 1
-        if left < size and _before(queue, pairs, left, best):
-            best = left
-        if left + 1 < size and _before(queue, pairs, left + 1, best):
-            best = left + 1
-        if best == place:
-            return
-        _swap(queue, place, best)
-        place = best
-
-
-@kernel
-def _token(tokens: Tokens, used: int, left: int, right: int, prefix: int) -> int:
-    """The number of the token that two spell, the right one without its prefix; ``used`` where it is a new one.
-
-    It then stands behind the others, and in the table.
-    """
-    begin, skipped = tokens.bounds[used], 0
-    size = tokens.bounds[right + 1] - tokens.bounds[right]
-    # Token 0 of the table's making is the prefix itself: see ``learn``.
-    if prefix > 0 and size >= prefix:
-        own = tokens.bounds[right]
-        skipped = prefix
-        for k in range(prefix):
-            if tokens.data[own + k] != tokens.data[k]:
-                skipped = 0
-    end = begin + tokens.bounds[left + 1] - tokens.bounds[left]
-    copy_bytes(tokens.data, tokens.bounds[left], tokens.bounds[left + 1], tokens.data, begin)
-    copy_bytes(tokens.data, tokens.bounds[right] + skipped, tokens.bounds[right + 1], tokens.data, end)
-    end += size - skipped
-    found = _enter(tokens, used, begin, end)
-    if found == used:
-        tokens.bounds[used + 1] = end
-    return found
-
-
-@lean_kernel
-def _enter(tokens: Tokens, used: int, begin: int, end: int) -> int:
-    """The number of the token with these bytes; ``used``, and entered as such, where there is none."""
-    mask = tokens.table.shape[0] - 1
-    slot = _slot(hash_word(tokens.data, begin, end), mask)
-    while tokens.table[slot] >= 0:
-        other = np.int64(tokens.table[slot])
-        size = tokens.bounds[other + 1] - tokens.bounds[other]
-        if size == end - begin and same_bytes(tokens.data, tokens.bounds[other], begin, size):
-            return other
-        slot = (slot + 1) & mask
-    tokens.table[slot] = used
-    return used
+def warm() -> None:
+    """Compile for the types used in earnest."""
+    data, offsets = np.frombuffer(b"abab", np.uint8), np.array([0, 4], np.int64)
+    table, symbols = np.zeros(256, np.int32), np.empty(4, np.int32)
+    begins = symbols_of(data, offsets, table, table, symbols)
+    learn(symbols, begins, np.ones(1, np.int64), data[:1], offsets[:1].repeat(2), data[:0], 1, 1)

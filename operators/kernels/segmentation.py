@@ -101,7 +101,8 @@ class Segments:
 def _counted(texts: TextBuffers, rule: int) -> npt.NDArray[np.int64]:
     longest = int(np.diff(texts.offsets).max(initial=0)) + BLOCK
     bounds = np.empty(texts.offsets.size, np.int64)
-    count_words(texts, unicode_flags(), rule, *scratch(longest, np.int64, np.int32), bounds)
+    start, size = scratch(longest, np.int64, np.int32)
+    count_words(texts, unicode_flags(), rule, start, size, bounds)
     return bounds
 
 

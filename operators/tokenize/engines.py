@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Iterator
@@ -22,7 +23,11 @@ _SLICE_BYTES = 1 << 20  # Python objects of one MiB of text at a time: some 20 M
 
 
 class Engine(Protocol):
-    """Encodes a column of texts on the calling thread; special tokens in a text are ordinary text."""
+    """Encodes a column of texts on the calling thread; special tokens in a text are ordinary text.
+
+    Raises:
+        RuntimeError: it cannot; the libraries are written in Rust, and what they call a panic is raised as this.
+    """
 
     name: str
 
@@ -31,8 +36,23 @@ class Engine(Protocol):
         ...
 
 
+@contextlib.contextmanager
+def _panics(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        # pyo3's PanicException derives from BaseException, so it would end a worker as an interrupt does.
+        if type(error).__name__ != "PanicException":
+            raise
+        msg = f"{name} panicked: {error}"
+        raise RuntimeError(msg) from error
+
+
 class Reference:
-    """The tokenizers library."""
+    """The tokenizers library.
+
+    tokenizer_json: as made by ``as_text``.
+    """
 
     name = "tokenizers"
 
@@ -40,13 +60,20 @@ class Reference:
         # A worker has one core; the library takes its number of threads from here and nowhere else.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer.encode_special_tokens = True
+
+    def vocabulary(self) -> dict[str, int]:
+        """Token to id, added tokens included."""
+        return self._tokenizer.get_vocab(with_added_tokens=True)
 
     def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """See ``Engine``."""
         pieces: list[Ids] = [np.zeros(0, np.uint32)]
         lengths: list[int] = [0]
         for part in _slices(column):
-            lists = [e.ids for e in self._tokenizer.encode_batch_fast(part.to_pylist(), add_special_tokens=False)]
+            with _panics(self.name):
+                encodings = self._tokenizer.encode_batch_fast(part.to_pylist(), add_special_tokens=False)
+            lists = [encoding.ids for encoding in encodings]
             sizes = [len(ids) for ids in lists]
             pieces.append(np.fromiter(chain.from_iterable(lists), np.uint32, sum(sizes)))
             lengths.extend(sizes)
@@ -61,7 +88,8 @@ class Gigatoken:
     def __init__(self, tokenizer_json: str) -> None:
         # The optional extra "fast".
         self._awkward = importlib.import_module("awkward")
-        self._tokenizer = importlib.import_module("gigatoken").Tokenizer.from_json(tokenizer_json)
+        with _panics(self.name):
+            self._tokenizer = importlib.import_module("gigatoken").Tokenizer.from_json(tokenizer_json)
 
     def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """See ``Engine``."""
@@ -69,7 +97,8 @@ class Gigatoken:
         contents, index = self._awkward.contents, self._awkward.index
         chars = contents.NumpyArray(texts.data, parameters={"__array__": "char"})
         strings = contents.ListOffsetArray(index.Index64(texts.offsets), chars, parameters={"__array__": "string"})
-        layout = self._tokenizer.encode_batch(self._awkward.Array(strings), parallel=False).layout
+        with _panics(self.name):
+            layout = self._tokenizer.encode_batch(self._awkward.Array(strings), parallel=False).layout
         offsets = np.asarray(layout.offsets.data, np.int64)
         ids = np.asarray(layout.content.data)[offsets[0] : offsets[-1]]
         return ids, offsets - offsets[0]
@@ -82,11 +111,13 @@ class Fastokens:
 
     def __init__(self, tokenizer_json: str) -> None:
         # The optional extra "fast".
-        self._tokenizer = importlib.import_module("fastokens").Tokenizer.from_json_str(tokenizer_json)
+        with _panics(self.name):
+            self._tokenizer = importlib.import_module("fastokens").Tokenizer.from_json_str(tokenizer_json)
 
     def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
         """See ``Engine``."""
-        ids, offsets = self._tokenizer.encode_batch_flat(column.to_pylist())
+        with _panics(self.name):
+            ids, offsets = self._tokenizer.encode_batch_flat(column.to_pylist())
         return np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8").astype(np.int64)
 
 

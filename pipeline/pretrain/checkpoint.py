@@ -33,6 +33,7 @@ def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
     """What a checkpoint can be resumed with: flat, one entry a field, so that a difference has a name."""
     fields = config.model_dump(mode="json")
     shape = {f"shape.{name}": value for name, value in fields.pop("shape").items()}
+    fields.pop("mixture")
     return {
         **fields,
         **shape,
@@ -41,6 +42,7 @@ def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
         "documents": corpus.documents,
         "training_tokens": corpus.tokens,
         "corpus": corpus.digest,
+        **({"mixture": config.mixture.digest} if config.mixture else {}),
     }
 
 
@@ -115,8 +117,9 @@ class Checkpoints:
         for name in sorted({*self._config, *theirs}):
             mine, other = self._config.get(name), theirs.get(name)
             if mine != other:
+                why = " (other documents than it was trained on, as after a takedown)" if name == "corpus" else ""
                 msg = (
-                    f"{found} was written with {name}={other!r}, this run has {mine!r}: "
+                    f"{found} was written with {name}={other!r}, this run has {mine!r}{why}: "
                     f"set it back, or remove {self._folder} to start over"
                 )
                 raise UserError(msg)

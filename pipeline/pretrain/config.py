@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from pipeline.pretrain.mixture import Mixture
 from pipeline.value import Value
 
 Schedule = Literal["cosine", "wsd"]
@@ -109,6 +110,8 @@ class TrainConfig(Value):
     max_evaluation_documents: int = Field(default=2000, gt=0)
     """Of the held-out documents, those first by hash are scored, so that an evaluation of a huge corpus ends."""
     seed: int = 0
+    mixture: Mixture | None = None
+    """What is drawn from which documents; None: each once an epoch."""
 
 
 class Job(Value):

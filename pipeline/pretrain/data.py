@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.pretrain.config import Job, TokenData, TokenFiles
+from pipeline.pretrain.config import TokenData
+from pipeline.pretrain.documents import Documents, Int64s, map_payload, read_documents, strata_of
+from pipeline.pretrain.mixture import Mixture
 from pipeline.pretrain.order import UInt64s, mix
 
-Int64s = NDArray[np.int64]
+_NEVER = -1
+"""The stratum of what is held out, or of a stratum that is never drawn from."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,10 @@ class HeldOut:
 class Corpus:
     """Training documents, joined in plan order into one stream of tokens over memory maps.
 
-    A segment is a run of neighbouring training documents; between two lies at least one that is held out. What is kept
-    in memory grows with the held-out documents, not with the corpus.
+    A segment is a run of neighbouring training documents of one stratum. What is kept in memory grows with segments: with
+    the held-out documents, not with the corpus, unless strata take turns from document to document. Without a mixture
+    there is one stratum. With one, strata lie in the stream one after the other, in the mixture's order and each in plan
+    order, and those it never draws from are left out.
     """
 
     data: TokenData
@@ -50,6 +51,9 @@ class Corpus:
     documents: int
     digest: str
     """Of every document's id and length, in order: another corpus has another one."""
+    stratum_start: Int64s
+    """(strata + 1,) Where each begins in the stream, then its end."""
+    mixture: Mixture | None = None
 
     @property
     def tokens(self) -> int:
@@ -78,10 +82,18 @@ class Corpus:
         Raises:
             UserError: an id the tokenizer does not have.
         """
-        out = np.empty((len(index), sequence_length + 1), np.int64)
-        for row, window in zip(out, index, strict=True):
+        return self.read(index * sequence_length, sequence_length + 1)
+
+    def read(self, positions: Int64s, length: int) -> Int64s:
+        """Tokens (N, length) of the stream from each position on.
+
+        Raises:
+            UserError: an id the tokenizer does not have.
+        """
+        out = np.empty((len(positions), length), np.int64)
+        for row, position in zip(out, positions, strict=True):
             filled = 0
-            for shard, start, end in self._pieces(int(window) * sequence_length, len(row)):
+            for shard, start, end in self._pieces(int(position), length):
                 row[filled : filled + end - start] = self.payloads[shard][start:end]
                 filled += end - start
         self._check_ids(out)
@@ -97,10 +109,14 @@ class Corpus:
 
     def document_ids(self, index: Int64s, sequence_length: int) -> list[str]:
         """Hex ids of the documents that windows touch, in order, each once."""
+        return self.documents_of(index * sequence_length, sequence_length + 1)
+
+    def documents_of(self, positions: Int64s, length: int) -> list[str]:
+        """Hex ids of the documents that ``read`` of the same would touch, in order, each once."""
         found: dict[str, None] = {}
-        for window in index:
-            for shard, start, end in self._pieces(int(window) * sequence_length, sequence_length + 1):
-                table = _read_documents(self.data.shards[shard])
+        for position in positions:
+            for shard, start, end in self._pieces(int(position), length):
+                table = read_documents(self.data.shards[shard])
                 first, last = np.searchsorted(table.start, [start, end - 1], side="right") - 1
                 found.update(dict.fromkeys(row.tobytes().hex() for row in table.ids[first : last + 1]))
         return list(found)
@@ -136,42 +152,20 @@ class Corpus:
             raise UserError(msg)
 
 
-@dataclass(frozen=True)
-class _Documents:
-    ids: NDArray[np.uint8]
-    start: Int64s
-    num_tokens: Int64s
-    num_bytes: Int64s
-
-
-def checked_corpus(job: Job, world: int) -> Corpus:
-    """The corpus of a job, once the mistakes that can be seen before any rank starts are ruled out.
-
-    Raises:
-        UserError: too few documents, shards that do not fit, or a batch that ranks cannot share.
-    """
-    config = job.config
-    if config.batch_size % world:
-        msg = f"{world} workers cannot share a batch of {config.batch_size} sequences evenly: make it a multiple"
-        raise UserError(msg)
-    corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed)
-    corpus.num_windows(config.sequence_length, config.batch_size)
-    return corpus
-
-
-def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int) -> Corpus:
+def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int, mixture: Mixture | None = None) -> Corpus:
     """Open shards and hold documents out.
 
     Held out is every document whose hash(seed, id) lies below the fraction, or, where none does, the one with the least
-    hash: a matter of content only, whatever the shards and their order.
+    hash: a matter of content only, whatever the shards, their order and the mixture.
 
     Raises:
-        UserError: a payload and its table of documents do not belong together, or no held-out document has text.
+        UserError: a payload and its table of documents do not belong together, no held-out document has text, or a
+            document is of no stratum of the mixture.
     """
     payloads, tables = [], []
     for files in data.shards:
-        table = _read_documents(files)
-        payloads.append(_map_payload(files, data.dtype, int(table.num_tokens.sum())))
+        table = read_documents(files)
+        payloads.append(map_payload(files, data.dtype, int(table.num_tokens.sum())))
         tables.append(table)
     hashes = [_document_hash(table.ids, seed) for table in tables]
     limit = np.uint64(min(int(held_out_fraction * 2.0**64), 2**64 - 1))
@@ -182,16 +176,24 @@ def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int) -> Corp
     for table in tables:
         digest.update(table.ids.tobytes())
         digest.update(table.num_tokens.tobytes())
-    shard, start, length = _segments(tables, masks)
+    strata = [
+        np.where(mask, _NEVER, strata_of(files, mixture) if mixture else 0)
+        for files, mask in zip(data.shards, masks, strict=True)
+    ]
+    stratum, shard, start, length = _segments(tables, strata)
+    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(length)))
+    count = len(mixture.strata) if mixture else 1
     return Corpus(
         data=data,
         payloads=tuple(payloads),
         segment_shard=shard,
         segment_start=start,
-        segment_end=np.cumsum(length),
+        segment_end=ends[1:],
         held_out=_held_out(tables, masks, hashes),
         documents=sum(len(table.start) for table in tables),
         digest=digest.hexdigest(),
+        stratum_start=ends[np.searchsorted(stratum, np.arange(count + 1))],
+        mixture=mixture,
     )
 
 
@@ -201,20 +203,24 @@ def _document_hash(ids: NDArray[np.uint8], seed: int) -> UInt64s:
     return mix(mix(halves[:, 0] ^ key) ^ halves[:, 1])
 
 
-def _segments(tables: list[_Documents], masks: list[NDArray[np.bool_]]) -> tuple[Int64s, Int64s, Int64s]:
-    """Shard, start and length of each run of neighbouring training documents."""
-    shards, starts, lengths = [], [], []
-    for number, (table, held) in enumerate(zip(tables, masks, strict=True)):
-        change = np.diff(np.concatenate(([True], held, [True])).astype(np.int8))
-        first, after = np.flatnonzero(change == -1), np.flatnonzero(change == 1)
+def _segments(tables: list[Documents], strata: list[Int64s]) -> tuple[Int64s, Int64s, Int64s, Int64s]:
+    """Stratum, shard, start and length of each run of neighbouring documents of one stratum, by stratum, then as they lie.
+
+    strata: of each document, ``_NEVER`` where it is not trained on.
+    """
+    found = []
+    for number, (table, of) in enumerate(zip(tables, strata, strict=True)):
+        change = np.flatnonzero(np.diff(of, prepend=_NEVER, append=_NEVER))
+        first = change[:-1][of[change[:-1]] != _NEVER] if len(change) else change
+        after = change[np.searchsorted(change, first) + 1] if len(change) else change
         bound = np.append(table.start, table.num_tokens.sum())
-        shards.append(np.full(len(first), number, np.int64))
-        starts.append(bound[first])
-        lengths.append(bound[after] - bound[first])
-    return _joined(shards), _joined(starts), _joined(lengths)
+        found.append((of[first], np.full(len(first), number, np.int64), bound[first], bound[after] - bound[first]))
+    stratum, shard, start, length = (_joined([part[k] for part in found]) for k in range(4))
+    order = np.argsort(stratum, kind="stable")
+    return stratum[order], shard[order], start[order], length[order]
 
 
-def _held_out(tables: list[_Documents], masks: list[NDArray[np.bool_]], hashes: list[UInt64s]) -> HeldOut:
+def _held_out(tables: list[Documents], masks: list[NDArray[np.bool_]], hashes: list[UInt64s]) -> HeldOut:
     chosen = [np.flatnonzero(mask) for mask in masks]
     order = np.argsort(
         np.concatenate([hashed[rows] for hashed, rows in zip(hashes, chosen, strict=True)] or [np.empty(0, np.uint64)]),
@@ -235,34 +241,3 @@ def _held_out(tables: list[_Documents], masks: list[NDArray[np.bool_]], hashes: 
 
 def _joined(parts: list[Int64s]) -> Int64s:
     return np.concatenate([np.empty(0, np.int64), *parts])
-
-
-def _read_documents(files: TokenFiles) -> _Documents:
-    table = pq.read_table(files.documents, columns=["id", "num_tokens", "num_bytes", "start"]).combine_chunks()
-    if table.schema.field("id").type != pa.binary(16):
-        msg = f"{files.documents}: column 'id' must hold 16 bytes a row, got {table.schema.field('id').type}"
-        raise UserError(msg)
-    column = table["id"].combine_chunks()
-    buffers: list[Any] = column.buffers()
-    ids = np.frombuffer(
-        buffers[1] if len(column) else b"", np.uint8, count=16 * len(column), offset=16 * column.offset
-    ).reshape(-1, 16)
-    start, num_tokens, num_bytes = (
-        table[name].to_numpy().astype(np.int64) for name in ("start", "num_tokens", "num_bytes")
-    )
-    if not np.array_equal(start, np.cumsum(num_tokens) - num_tokens):
-        msg = f"{files.documents}: documents do not stand back to back; tokenize again"
-        raise UserError(msg)
-    return _Documents(ids, start, num_tokens, num_bytes)
-
-
-def _map_payload(files: TokenFiles, dtype: str, num_tokens: int) -> NDArray[np.unsignedinteger]:
-    kind = np.dtype(dtype).newbyteorder("<")
-    size = Path(files.tokens).stat().st_size
-    if size != num_tokens * kind.itemsize:
-        msg = (
-            f"{files.tokens} has {size} bytes, but {files.documents} counts {num_tokens} tokens of {kind.itemsize}: "
-            f"tokenize again"
-        )
-        raise UserError(msg)
-    return np.memmap(files.tokens, kind, "r") if size else np.empty(0, kind)

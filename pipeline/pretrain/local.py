@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import RunFailedError, StoppedError, UserError
+from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.data import checked_corpus
 from pipeline.pretrain.lifeline import import_path
 from pipeline.pretrain.stopping import ASKED
 
@@ -29,7 +29,7 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
         UserError: the recipe or the corpus is at fault.
         RunFailedError: a rank died, or the loss is no longer a number. A next launch goes on from the last checkpoint.
     """
-    checked_corpus(job, workers)
+    checked_batches(job, workers)
     if workers == 1:
         _train_here(job)
         return

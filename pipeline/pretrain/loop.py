@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import RunFailedError
+from pipeline.pretrain.batches import Batches, checked_batches
 from pipeline.pretrain.checkpoint import Checkpoints, identity
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.data import Corpus, Int64s, checked_corpus
+from pipeline.pretrain.data import Corpus
+from pipeline.pretrain.documents import Int64s
 from pipeline.pretrain.evaluate import score
 from pipeline.pretrain.metrics import MetricsFile
 from pipeline.pretrain.model import Transformer
 from pipeline.pretrain.optim import Gradients, learning_rate, make_optimizer, set_learning_rate
-from pipeline.pretrain.order import batch_windows
 from pipeline.pretrain.ranks import Place, add_up
 from pipeline.pretrain.unigram import unigram_nats
 
@@ -33,11 +34,11 @@ def train(job: Job, place: Place, observe: Observer | None = None) -> None:
     """Train from the newest complete checkpoint of ``job.home`` to the last step. Every rank calls it.
 
     Raises:
-        UserError: see ``checked_corpus``; or the checkpoint belongs to another configuration.
+        UserError: see ``checked_batches``; or the checkpoint belongs to another configuration.
         RunFailedError: the loss is no longer a number.
     """
-    corpus = checked_corpus(job, place.world)
-    with _one_thread(place), Trainer(job, corpus, place) as trainer:
+    corpus, batches = checked_batches(job, place.world)
+    with _one_thread(place), Trainer(job, corpus, batches, place) as trainer:
         for step in range(trainer.step + 1, job.config.steps + 1):
             saved = trainer.advance(step)
             if observe is not None:
@@ -47,9 +48,9 @@ def train(job: Job, place: Place, observe: Observer | None = None) -> None:
 class Trainer:
     """Model, optimizer, position in the data and the files of one rank."""
 
-    def __init__(self, job: Job, corpus: Corpus, place: Place) -> None:
+    def __init__(self, job: Job, corpus: Corpus, batches: Batches, place: Place) -> None:
         config = self.config = job.config
-        self.job, self.corpus, self.place = job, corpus, place
+        self.job, self.corpus, self.batches, self.place = job, corpus, batches, place
         self.model = Transformer(
             config.shape, job.data.vocab_size, max_length=config.sequence_length, seed=config.seed
         ).to(place.device)
@@ -59,7 +60,6 @@ class Trainer:
         )
         self.step = self.checkpoints.load_latest(self.model, self.optimizer)
         self.gradients = Gradients(self.model)
-        self.num_windows = corpus.num_windows(config.sequence_length, config.batch_size)
         self._unigram_bits: float | None = None
         self._metrics: MetricsFile | None = None
 
@@ -88,6 +88,7 @@ class Trainer:
                     "grad_norm": grad_norm,
                     "lr": learning_rate(config, step),
                     "tokens_per_s": round(num_tokens / (time.perf_counter() - began), 1),
+                    **self._drawn(step),
                 }
             )
         self.step = step
@@ -104,10 +105,10 @@ class Trainer:
     def _update(self, step: int) -> tuple[float, float]:
         """Loss of the whole batch before the update, in nats per token, and the length of its gradient."""
         config, place, gradients = self.config, self.place, self.gradients
-        windows = batch_windows(step - 1, batch_size=config.batch_size, num_windows=self.num_windows, seed=config.seed)
+        windows = self.batches.positions(step)
         share = config.batch_size // place.world
         tokens = torch.from_numpy(
-            self.corpus.windows(windows[place.rank * share : (place.rank + 1) * share], config.sequence_length)
+            self.corpus.read(windows[place.rank * share : (place.rank + 1) * share], config.sequence_length + 1)
         )
         gradients.clear()
         # Divided by the tokens of all ranks, so that adding up gives the same mean for any number of them.
@@ -125,6 +126,11 @@ class Trainer:
         set_learning_rate(self.optimizer, learning_rate(config, step))
         self.optimizer.step()
         return loss, grad_norm
+
+    def _drawn(self, step: int) -> dict[str, dict[str, int]]:
+        """Tokens of each stratum so far, where there is a mixture."""
+        tokens = self.batches.drawn(step)
+        return {} if tokens is None else {"strata": tokens}
 
     def _evaluate(self, step: int) -> None:
         options = {
@@ -160,7 +166,7 @@ class Trainer:
         return contextlib.nullcontext()
 
     def _not_a_number(self, step: int, loss: float, grad_norm: float, windows: Int64s) -> str:
-        ids = self.corpus.document_ids(windows, self.config.sequence_length)
+        ids = self.corpus.documents_of(windows, self.config.sequence_length + 1)
         more = f" and {len(ids) - _NAMED_DOCUMENTS} more" if len(ids) > _NAMED_DOCUMENTS else ""
         return (
             f"step {step}: loss {loss}, gradient {grad_norm}: no longer a number. Lower learning_rate "

@@ -14,8 +14,8 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.errors import RunFailedError, UserError
+from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.data import checked_corpus
 from pipeline.pretrain.lifeline import import_path
 from pipeline.pretrain.loop import Observer, train
 from pipeline.pretrain.ranks import current_place
@@ -36,7 +36,7 @@ def launch(job: Job, workers: int, observe: Observer | None = None) -> None:
         UserError: the recipe or the corpus is at fault.
         RunFailedError: the loss is no longer a number, or workers died more often than Ray Train brings them back.
     """
-    checked_corpus(job, workers)
+    checked_batches(job, workers)
     storage = Path(job.home) / "ray_train"
     shutil.rmtree(storage, ignore_errors=True)  # a driver that was killed left it
     refused = Path(job.home) / _REFUSED

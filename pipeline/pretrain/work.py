@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
+from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import (
     MICRO_BATCH_TOKENS,
     PRESETS,
@@ -23,13 +24,14 @@ from pipeline.pretrain.config import (
     TokenFiles,
     TrainConfig,
 )
+from pipeline.pretrain.mixture import Mixture, read_mixture
 from pipeline.work import EVERY, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 _WARMUP_FRACTION = 0.1
 
 
 class Pretrain(ShardWork):
-    """Train a decoder-only transformer on token shards.
+    """Train a decoder-only transformer on token shards, as they come or by a mixture: ``from`` a step that mixes.
 
     Leaves ``metrics.jsonl`` and ``checkpoints/`` in the dataset's own folder while it runs, and commits the weights in
     Hugging Face's layout, the metrics and a summary. ``workers`` and the other fields of ``runtime`` say how it is run:
@@ -103,12 +105,12 @@ class Pretrain(ShardWork):
         from pipeline.pretrain.export import export
 
         home = task.home or task.scratch / "home"
-        job = self.job(task.inputs["documents"], home)
+        job = self.job(task.inputs["documents"], home, _planned(task))
         self._launch(job)
         weights, described = export(job, task.scratch)
         metrics = task.scratch / "metrics.jsonl"
         metrics.write_bytes((home / "metrics.jsonl").read_bytes())
-        facts = summary(metrics)
+        facts = summary(metrics) | _epochs(job)
         summarised = task.scratch / "summary.json"
         summarised.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         outputs = [
@@ -119,14 +121,14 @@ class Pretrain(ShardWork):
         ]
         return Result(outputs=outputs, facts=facts)
 
-    def job(self, shards: Sequence[Shard], home: Path) -> Job:
+    def job(self, shards: Sequence[Shard], home: Path, mixture: Mixture | None = None) -> Job:
         """The run as the ranks get it.
 
         Raises:
             UserError: the shards were made by different tokenizers.
         """
         return Job(
-            config=self._config(),
+            config=self._config(mixture),
             data=_token_data(shards),
             home=str(home.resolve()),  # ranks may run in another folder
             device=self.device,
@@ -135,7 +137,7 @@ class Pretrain(ShardWork):
             micro_batch_tokens=self.micro_batch_tokens or MICRO_BATCH_TOKENS[self.device],
         )
 
-    def _config(self) -> TrainConfig:
+    def _config(self, mixture: Mixture | None) -> TrainConfig:
         shape: Shape = PRESETS[self.preset].model_copy(update={"qk_norm": self.qk_norm})
         warmup = round(_WARMUP_FRACTION * self.steps) if self.warmup_steps is None else self.warmup_steps
         return TrainConfig(
@@ -150,6 +152,7 @@ class Pretrain(ShardWork):
             held_out_fraction=self.held_out_fraction,
             evaluate_every=self.evaluate_every,
             seed=self.seed or 0,
+            mixture=mixture,
         )
 
     def _launch(self, job: Job) -> None:
@@ -163,6 +166,23 @@ class Pretrain(ShardWork):
             from pipeline.pretrain import local  # torch, see run()
 
             local.launch(job, self.workers)
+
+
+def _planned(task: Task) -> Mixture | None:
+    """The mixture that the task's ``from`` names."""
+    mixtures = task.inputs.get("mixture", ())
+    return read_mixture(mixtures[0].file(".json").read_text(encoding="utf-8")) if mixtures else None
+
+
+def _epochs(job: Job) -> dict[str, Any]:
+    """For each stratum, the tokens that were drawn and how many times its sequences were read."""
+    if job.config.mixture is None:
+        return {}
+    _, batches = checked_batches(job, 1)
+    tokens, epochs = batches.drawn(job.config.steps), batches.epochs(job.config.steps)
+    return {
+        "strata": {name: {"tokens": count, "epochs": (epochs or {})[name]} for name, count in (tokens or {}).items()}
+    }
 
 
 def summary(metrics: Path) -> dict[str, Any]:

@@ -20,12 +20,15 @@ class ReadBatch:
     """Some documents of a shard, in order.
 
     documents: the fixed columns first, further ones after, the same in each batch of a shard. dropped: rows of
-    DROPPED_SCHEMA, quarantined: of QUARANTINE_SCHEMA, both with operator ``read``.
+    DROPPED_SCHEMA, quarantined: of QUARANTINE_SCHEMA, both with operator ``read``. suppressed: records of the three
+    kinds that a takedown keeps out; they are counted and nothing else of them is here.
     """
 
     documents: pa.Table
     dropped: pa.Table
     quarantined: pa.Table
+    suppressed: int = 0
+    suppressed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.documents import SCHEMA
 from pipeline.readers.codecs import encoding_of
-from pipeline.value import Strings, Value
+from pipeline.value import Artifact, Strings, Value
 
 
 def _as_pairs(value: object) -> object:
@@ -25,6 +25,11 @@ def _as_pairs(value: object) -> object:
 
 Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_as_pairs)]
 """A mapping of names to names, kept as pairs so that it hashes."""
+
+
+def _as_artifact(value: object) -> object:
+    return Artifact(file=value) if isinstance(value, str) else value
+
 
 Format = Literal["warc", "wet", "jsonl", "parquet", "text"]
 ExtraType = Literal["string", "int", "float", "bool"]
@@ -58,6 +63,9 @@ class Read(Value):
     split_bytes: plain JSONL, plain text by lines and Parquet are cut into shards of about this size. group_bytes: small
     files are put together up to this size; default 1/32 of the source, at most 64 MiB, so that a few files stay one
     shard each. max_document_bytes: larger texts are quarantined. html_types (WARC): content types that are documents.
+
+    suppress: a file of what is not read: the ``suppressed.json`` of another run, or lines of URLs, domains and ids.
+    What it holds, not its path, enters the fingerprint. The run's own takedowns need no mention.
     """
 
     # Which files an epoch has is in the frozen inputs of each shard: a new epoch leaves the shards of the others alone.
@@ -76,6 +84,7 @@ class Read(Value):
     group_bytes: int | None = Field(default=None, ge=0)
     max_document_bytes: int = Field(default=50_000_000, ge=1)
     html_types: Strings = ("text/html", "application/xhtml+xml")
+    suppress: Annotated[Artifact | None, BeforeValidator(_as_artifact)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -172,14 +172,15 @@ def _ledger(step: StepAccount) -> Markup:
 
 
 def balance(ledger: Ledger) -> Markup:
-    """``in = kept + dropped + duplicates + quarantined``, with its numbers, and whether it holds."""
+    """``in = kept + dropped + duplicates + quarantined + taken down``, with its numbers, and whether it holds."""
     dropped, duplicate, failed = (
         sum(c.docs for c in side.values()) for side in (ledger.dropped, ledger.duplicates, ledger.quarantined)
     )
-    holds = ledger.into.docs == ledger.kept.docs + dropped + duplicate + failed
+    gone = ledger.taken_down.docs
+    holds = ledger.into.docs == ledger.kept.docs + dropped + duplicate + failed + gone
     line = (
         f"{ledger.into.docs:,} in = {ledger.kept.docs:,} kept + {dropped:,} dropped + {duplicate:,} duplicates + "
-        f"{failed:,} quarantined "
+        f"{failed:,} quarantined {f'+ {gone:,} taken down ' if gone else ''}"
     )
     return markup(
         [line, element("span", "balances", class_="ok") if holds else element("span", "DOES NOT BALANCE", class_="bad")]

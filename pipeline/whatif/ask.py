@@ -49,6 +49,11 @@ class StepFound:
     tally: Tally
     children: list[StepFound] = field(default_factory=list)
 
+    @property
+    def put_together(self) -> bool:
+        """True for token shards of planned sizes: they are not, one for one, those of the step before."""
+        return "encoded" in self.dataset.run.nodes[self.name]["inputs"]
+
 
 @dataclass(frozen=True)
 class _Gone:
@@ -115,7 +120,7 @@ def _walk(roots: Sequence[StepFound], shard: int, num_samples: int) -> dict[str,
     tallies: dict[str, Tally] = {}
 
     def visit(step: StepFound, gone: _Gone | None) -> None:
-        if shard not in step.dataset.commits:
+        if shard not in step.dataset.commits and not step.put_together:
             return
         tally = tallies[step.name] = Tally(num_samples, {shard})
         match step.dataset.kind:
@@ -239,8 +244,11 @@ def _selection(step: StepFound, shard: int, gone: _Gone, tally: Tally) -> _Gone 
 
 
 def _tokens(step: StepFound, shard: int, gone: _Gone, tally: Tally) -> None:
-    """The tokens of rows that go, as they were counted."""
-    for _, file in files(step.dataset, "shards", "docs.parquet", [shard]):
+    """The tokens of rows that go, as they were counted.
+
+    They lie in the token shard of the same number, or in any where documents were put together anew.
+    """
+    for _, file in files(step.dataset, "shards", "docs.parquet", None if step.put_together else [shard]):
         with RowFile(step.dataset.run.storage, file.name) as opened:
             for part in opened.parts():
                 mask = _is_in(part.read(["id"])["id"], gone)

@@ -31,6 +31,9 @@ STEPS = (
     "unique.components",
     "unique.clusters",
     "unique",
+    "bpe.strata",
+    "bpe.counts",
+    "bpe.merged",
     "bpe",
     "tokens",
 )
@@ -78,8 +81,8 @@ def points(out: Path, number: int) -> list[tuple[str, Callable[[], bool]]]:
 
 def commits_at(rng: random.Random, step: str) -> int:
     """A number of commits that a step surely reaches."""
-    barrier = ("unique.exact", "unique.edges", "unique.components", "unique.clusters")
-    return 1 if step == "bpe" or step in barrier else rng.randint(1, 6)
+    barrier = ("unique.exact", "unique.edges", "unique.components", "unique.clusters", "bpe.merged", "bpe")
+    return 1 if step in barrier else rng.randint(1, 6)
 
 
 def started(out: Path, step: str, after: int, delay_s: float) -> bool:

@@ -81,8 +81,8 @@ def test_an_input_that_changes_while_it_is_read_is_refused(
 
     real = worker.read_shard
 
-    def meddled(read, pieces):
-        for batch in real(read, pieces):
+    def meddled(read, pieces, suppression):
+        for batch in real(read, pieces, suppression):
             with Path(pieces[0].path).open("a", encoding="utf-8") as file:
                 file.write('{"text": "one more"}\n')
             yield batch

@@ -1,4 +1,4 @@
-"""``sluice verify``: every file a run committed, against the size and hash in its commit record."""
+"""``sluice verify``: every file a run committed, against its commit record, and tokens against what readers need."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import typer
 
+from operators.tokenize.packing.verify import verify as verify_sequences
+from operators.tokenize.shards.verify import verify_dataset
 from pipeline.commit import Commit, Published
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import DamagedFileError, RunFailedError
@@ -50,6 +52,43 @@ def verify(uri: str, *, repair: bool) -> None:
         )
         msg = f"{len(damaged) - len(fixed):,} files are not what was committed; {remedy}"
         raise RunFailedError(msg)
+    if not damaged:
+        _check_contents(run)
+
+
+def _check_contents(run: Run) -> None:
+    """Say what is wrong with token shards and packed sequences that are as they were committed.
+
+    Raises:
+        RunFailedError: something is.
+    """
+    problems = 0
+    for name in run.steps:
+        if run.nodes[name]["dataset"] is None or run.nodes[name]["kind"] not in ("tokens", "sequences"):
+            continue
+        dataset = run[name]
+        if dataset.kind == "sequences" and not dataset.complete:
+            continue  # a document may be in a shard that is still to come
+        found = verify_dataset(dataset) if dataset.kind == "tokens" else verify_sequences(run, name)
+        state = f"{len(found):,} problems" if found else "as every reader expects"
+        typer.echo(f"{name}: {_held(dataset)}, {state}")
+        for what in found[:_SHOWN]:
+            typer.echo(f"  {what}")
+        problems += len(found)
+    if problems:
+        msg = (
+            f"{problems:,} problems in shards that are as they were committed: trainers would misread them; please "
+            f"report this, and do not train on them"
+        )
+        raise RunFailedError(msg)
+
+
+def _held(dataset: Dataset) -> str:
+    """What shards of tokens or sequences hold, in words."""
+    commits = dataset.commits.values()
+    what = "token shards" if dataset.kind == "tokens" else "shards of sequences"
+    docs, tokens = (sum(commit.facts[fact] for commit in commits) for fact in ("docs", "tokens"))
+    return f"{len(commits):,} {what}, {docs:,} documents, {tokens:,} tokens"
 
 
 def _outputs(run: Run) -> Iterator[tuple[Dataset, Commit, Published]]:

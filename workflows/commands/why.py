@@ -16,6 +16,8 @@ from pipeline.lookup import find_ids
 from pipeline.pairs import texts
 from pipeline.report.account import Account
 from pipeline.report.units import measured, number
+from pipeline.takedown.rewriting import NOBODY
+from pipeline.takedown.suppression import register
 from pipeline.trace import Fate, about, follow, without_id
 from workflows.commands.cat import one_line
 from workflows.commands.side_by_side import as_data, print_side_by_side
@@ -32,6 +34,10 @@ def explain(uri: str, query: str, *, as_json: bool) -> None:
         UserError: no such run, or no such document.
     """
     run = Run.open(uri)
+    if (taken := _taken_down(run, query)) is not None:
+        told = f"{query}: taken down on {taken['date']} by request {taken['number']}; nothing else is kept of it"
+        typer.echo(orjson.dumps({"query": query, "taken_down": dict(taken)}) if as_json else one_line(told))
+        return
     account = Account.of(run)
     for position, (identity, facts, fates) in enumerate(_found(account, query)):
         if as_json:
@@ -45,6 +51,13 @@ def explain(uri: str, query: str, *, as_json: bool) -> None:
         for fate in fates:
             typer.echo("\n".join(f"  {line}" for line in lines(fate)))
             _compare(run, fate)
+
+
+def _taken_down(run: Run, query: str) -> Mapping[str, Any] | None:
+    """The request by which a document was taken down, by its whole id or its URL."""
+    known = register(run.storage)
+    number = known.suppression.request(query)
+    return None if number is None else next((one for one in known.requests if one["number"] == number), None)
 
 
 def _found(account: Account, query: str) -> Iterator[tuple[str | None, dict[str, Any], list[Fate]]]:
@@ -103,7 +116,8 @@ def _verdict(fate: Fate) -> str:
             wanted = f", wanted {facts['threshold']}" if facts["threshold"] else ""
             text = f"DROPPED by {facts['operator']}: {facts['reason']}{found}{wanted}"
         case "duplicate":
-            text = f"DUPLICATE ({facts['kind']}) of {facts['of']}{stays(facts)}, cluster of {facts['cluster_size']}"
+            of = "a document that was taken down" if facts["of"] == NOBODY.hex() else facts["of"]
+            text = f"DUPLICATE ({facts['kind']}) of {of}{stays(facts)}, cluster of {facts['cluster_size']}"
         case "held_out":
             whole = f", with its whole cluster of {facts['cluster_size']:,}" if facts["cluster_size"] > 1 else ""
             text = f"HELD OUT in {facts['set']}{whole}"

@@ -1,78 +1,136 @@
-"""Check committed token shards against what every reader relies on."""
+"""Check token shards against what every reader relies on."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
+import pyarrow as pa
 
-from operators.tokenize.shards.writer import megatron_index
+from operators.tokenize.shards.indexes import datatrove_index, megatron_index, olmo_lines
+from operators.tokenize.shards.planning import ROLE
+from operators.tokenize.shards.reader import TokenShard, index_dtype
+from pipeline.dataset import Dataset
+from pipeline.errors import RunFailedError
 
-_TYPES = {8: np.dtype("<u2"), 4: np.dtype("<u4")}
-_HEADER_BYTES = 34
-_SUFFIXES = (".bin", ".idx", ".ds.index", ".csv.gz", ".offsets.npy", ".docs.parquet")
-_BLOCK = 1 << 24  # tokens looked at together
+SUFFIXES = (".bin", ".idx", ".ds.index", ".ds.metadata", ".csv.gz", ".offsets.npy", ".docs.parquet")
+"""The files of a token shard."""
+
+_OF_ALL = ("dtype", "vocab_size", "eos_id", "tokenizer_sha256")
+_TOKENS_TOGETHER = 1 << 24
 
 
 def verify(paths: Iterable[str | Path]) -> list[str]:
     """What is wrong with shards, given their ``.bin`` files; empty where nothing is.
 
-    (a) each document ends in the same token, which stands nowhere else; (b) the lengths add up to the payload;
-    (c) no document is empty; and all indexes beside the payload tell the same bounds.
+    (a) Each document ends in the same token, which stands nowhere else; (b) the lengths add up to the payload; (c) no
+    document is empty; and all indexes beside the payload tell the same bounds.
     """
-    return [f"{Path(path).name}: {problem}" for path in paths for problem in _problems(Path(path))]
+    return [f"{Path(path).name}: {problem}" for path in paths for problem in _problems(_beside(Path(path)), {})]
 
 
-def _problems(payload: Path) -> list[str]:
+def verify_dataset(dataset: Dataset) -> list[str]:
+    """What is wrong with the token shards of a step.
+
+    Beside what ``verify`` finds: (d) the manifest, where there is one, names what was committed; all shards are of one
+    tokenizer; what each commit says of its shard is so; and shards put together from encoded documents hold all of them.
+    """
+    shards = dataset.shards()
+    found = [*_of_manifest(dataset), *_of_encoded(dataset)]
+    values = {name: sorted({str(shard.facts[name]) for shard in shards}) for name in _OF_ALL}
+    found += [f"shards differ in {name}: {', '.join(some)}" for name, some in values.items() if len(some) > 1]
+    for shard in shards:
+        files = {suffix: shard.file(suffix) for suffix in SUFFIXES}
+        found += [f"{files['.bin'].name}: {problem}" for problem in _problems(files, shard.facts)]
+    return found
+
+
+def _of_manifest(dataset: Dataset) -> Iterator[str]:
+    if dataset.manifest is None:
+        return
+    named = {one["shard"]: [output["path"] for output in one["outputs"]] for one in dataset.manifest["shards"]}
+    if named != {index: [output.name for output in commit.outputs] for index, commit in dataset.commits.items()}:
+        yield "the manifest names other files than the commits do"
+
+
+def _of_encoded(dataset: Dataset) -> Iterator[str]:
+    name = dataset.run.nodes[dataset.name]["inputs"].get(ROLE)
+    if name is None or not dataset.complete:
+        return
+    encoded = dataset.run[name].commits
+    if any(commit.generation > 1 for commit in (*dataset.commits.values(), *encoded.values())):
+        return  # what a takedown took out is missing in one of them first
+    for fact in ("docs", "tokens"):
+        have, wanted = (sum(commit.facts[fact] for commit in one.values()) for one in (dataset.commits, encoded))
+        if have != wanted:
+            yield f"{have:,} {fact} are here, {name} has {wanted:,}"
+
+
+def _beside(payload: Path) -> dict[str, Path]:
     stem = payload.with_suffix("")
-    missing = [suffix for suffix in _SUFFIXES if not _beside(stem, suffix).is_file()]
-    if missing:
+    return {suffix: stem.with_name(stem.name + suffix) for suffix in SUFFIXES}
+
+
+def _problems(files: Mapping[str, Path], facts: Mapping[str, Any]) -> list[str]:
+    if missing := [suffix for suffix, path in files.items() if not path.is_file()]:
         return [f"no {', '.join(missing)} beside it"]
-    index = _beside(stem, ".idx").read_bytes()
-    dtype = _TYPES.get(index[17]) if len(index) >= _HEADER_BYTES else None
-    if dtype is None or index[:9] != b"MMIDIDX\0\0":
-        return ["its .idx is not a Megatron index of uint16 or int32 tokens"]
-    offsets = np.load(_beside(stem, ".offsets.npy"))
-    lengths = np.diff(offsets)
-    problems = [] if index == megatron_index(lengths, dtype.itemsize) else ["its .idx and .offsets.npy differ"]
-    problems += _other_indexes(stem, offsets)
+    try:
+        dtype = index_dtype(files[".idx"])
+        offsets = np.load(files[".offsets.npy"])
+        docs = TokenShard(files[".bin"], files[".docs.parquet"], dtype, offsets, None)
+        found = [*_differences(docs, files), *_facts(docs, facts)]
+    except (OSError, EOFError, ValueError, pa.ArrowException, zlib.error, RunFailedError) as error:
+        return [f"an index cannot be read: {error}"]
+    size = files[".bin"].stat().st_size
+    if not len(offsets) or offsets[0] != 0 or docs.num_tokens * dtype.itemsize != size:
+        found.append(f"documents add up to {docs.num_tokens * dtype.itemsize:,} bytes, the payload has {size:,}")
+    return found if found or not size else list(_tokens(docs, facts))
+
+
+def _differences(shard: TokenShard, files: Mapping[str, Path]) -> Iterator[str]:
+    lengths = shard.lengths
     if num_empty := int((lengths <= 1).sum()):  # an end mark and nothing before it
-        problems.append(f"{num_empty} documents are empty")
-    size = payload.stat().st_size
-    if offsets[0] != 0 or int(offsets[-1]) * dtype.itemsize != size:
-        return [*problems, f"documents add up to {int(offsets[-1]) * dtype.itemsize} bytes, the payload has {size}"]
-    return problems if not size or problems else _end_marks(np.memmap(payload, dtype, "r"), offsets)
+        yield f"{num_empty:,} documents are empty"
+    if files[".idx"].read_bytes() != megatron_index(lengths, shard.dtype.itemsize):
+        yield "its .idx and .offsets.npy differ"
+    if files[".ds.index"].read_bytes() != datatrove_index(lengths):
+        yield "its .ds.index and .offsets.npy differ"
+    head = files[".ds.metadata"].read_text().split("\n")
+    if head[0].rpartition("|")[2] != str(shard.dtype.itemsize) or head[1] != str(shard.num_tokens):
+        yield "its .ds.metadata and .offsets.npy differ"
+    rows = shard.columns(["start", "num_tokens"])
+    if not np.array_equal(rows["start"], shard.offsets[:-1]) or not np.array_equal(rows["num_tokens"], lengths):
+        yield "its .docs.parquet and .offsets.npy differ"
+    elif gzip.decompress(files[".csv.gz"].read_bytes()) != olmo_lines(lengths, shard.ids):
+        yield "its .csv.gz and .docs.parquet differ"
 
 
-def _beside(stem: Path, suffix: str) -> Path:
-    return stem.with_name(stem.name + suffix)
+def _facts(shard: TokenShard, facts: Mapping[str, Any]) -> Iterator[str]:
+    """What a commit says, where there is one."""
+    have = {"dtype": shard.dtype.name, "tokens": shard.num_tokens, "docs": shard.num_documents}
+    for name, value in have.items():
+        if facts.get(name, value) != value:
+            yield f"its commit says {name}={facts[name]}, it has {value}"
 
 
-def _other_indexes(stem: Path, offsets: npt.NDArray[np.int64]) -> list[str]:
-    problems = []
-    if _beside(stem, ".ds.index").read_bytes() != offsets[1:].astype("<u8").tobytes():
-        problems.append("its .ds.index and .offsets.npy differ")
-    rows = [
-        line.split(",")[:2] for line in gzip.decompress(_beside(stem, ".csv.gz").read_bytes()).decode().splitlines()
-    ]
-    if [(int(s), int(e)) for s, e in rows] != list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
-        problems.append("its .csv.gz and .offsets.npy differ")
-    docs = pq.read_table(_beside(stem, ".docs.parquet"), columns=["start", "num_tokens"])
-    starts, lengths = docs["start"].to_numpy(), docs["num_tokens"].to_numpy()
-    if not np.array_equal(starts, offsets[:-1]) or not np.array_equal(starts + lengths, offsets[1:]):
-        problems.append("its .docs.parquet and .offsets.npy differ")
-    return problems
-
-
-def _end_marks(tokens: npt.NDArray, offsets: npt.NDArray[np.int64]) -> list[str]:
-    last = np.asarray(tokens[offsets[1:] - 1])
-    if (last != last[0]).any():
-        return [f"documents end in different tokens: {np.unique(last)[:5].tolist()}"]
-    marks = sum(int((tokens[k : k + _BLOCK] == last[0]).sum()) for k in range(0, len(tokens), _BLOCK))
+def _tokens(shard: TokenShard, facts: Mapping[str, Any]) -> Iterator[str]:
+    tokens: npt.NDArray = shard.tokens
+    last = np.asarray(tokens[shard.offsets[1:] - 1])
+    eos = facts.get("eos_id", int(last[0]))
+    if (last != eos).any():
+        yield f"documents end in different tokens: {np.unique(last)[:5].tolist()}, the end mark is {eos}"
+        return
+    marks = most = 0
+    for first in range(0, len(tokens), _TOKENS_TOGETHER):
+        block = tokens[first : first + _TOKENS_TOGETHER]
+        marks += int((block == eos).sum())
+        most = max(most, int(block.max()))
     if marks != len(last):
-        return [f"end mark {int(last[0])} stands {marks} times in {len(last)} documents"]
-    return []
+        yield f"end mark {eos} stands {marks:,} times in {len(last):,} documents"
+    if most >= facts.get("vocab_size", most + 1):
+        yield f"token {most} in a vocabulary of {facts['vocab_size']}"

@@ -209,3 +209,90 @@ def test_an_engine_that_differs_on_the_first_texts_ends_the_run(
         with pytest.raises(RunFailedError, match=r"off on real text.*'The river rose.*uninstall"):
             encoder.encode(texts)
     assert encoder.engine == "off on real text"
+
+
+@pytest.mark.parametrize("number", [0, 61, 2_991, 5_998])
+def test_documents_from_all_over_the_first_batch_are_checked(
+    monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path, number: int
+) -> None:
+    """A few of the first ones whole, of the others the beginnings of every third."""
+    monkeypatch.setattr(encoder_module, "FASTEST_FIRST", (OffOnRealText,))
+    texts = ["b " * 75] * 5_999
+    texts[number] = TEXTS[0]
+    encoder = Encoder(tokenizer_path.read_text(encoding="utf-8"))
+    if number == 5_998:  # neither among the first nor a third one
+        assert len(encoder.encode(column(texts))[1]) == 6_000
+        return
+    with pytest.raises(RunFailedError, match="off on real text gives other ids"):
+        encoder.encode(column(texts))
+
+
+class Counting(Reference):
+    """Counts the bytes it is asked for."""
+
+    name = "counting"
+    asked = 0
+
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
+        Counting.asked += sum(len(text.encode()) for text in column.to_pylist())
+        return super().encode(column)
+
+
+def test_what_is_checked_is_bounded(monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path) -> None:
+    """Whatever the texts, half a megabyte to one is encoded twice; after that nothing is."""
+    monkeypatch.setattr(encoder_module, "FASTEST_FIRST", (Counting,))
+    encoder = Encoder(tokenizer_path.read_text(encoding="utf-8"))
+    long = column(["ab cd" * 60_000, "x"])
+    Counting.asked = 0
+    for _ in range(3):
+        encoder.encode(long)
+    assert 900_003 + (512 << 10) <= Counting.asked < 900_003 + (1024 << 10)
+    Counting.asked = 0
+    encoder.encode(long)
+    assert Counting.asked == 300_001
+
+
+def test_small_batches_do_not_use_up_the_check(monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path) -> None:
+    monkeypatch.setattr(encoder_module, "FASTEST_FIRST", (OffOnRealText,))
+    encoder = Encoder(tokenizer_path.read_text(encoding="utf-8"))
+    for _ in range(3):
+        encoder.encode(column(["one short text"]))
+    with pytest.raises(RunFailedError, match="The river rose"):
+        encoder.encode(column([TEXTS[0]]))
+
+
+class Fails(Reference):
+    name = "fails"
+
+    def encode(self, column: pa.Array) -> tuple[Ids, Offsets]:
+        if "breaks" in column.to_pylist():
+            msg = "fails panicked: index out of bounds"
+            raise RuntimeError(msg)
+        return super().encode(column)
+
+
+def test_texts_an_engine_fails_on_are_taken_by_the_reference(
+    monkeypatch: pytest.MonkeyPatch, tokenizer_path: Path
+) -> None:
+    monkeypatch.setattr(encoder_module, "FASTEST_FIRST", (Fails,))
+    encoder = Encoder(tokenizer_path.read_text(encoding="utf-8"))
+    encoder.encode(column(["word " * 200_000]))  # more than is checked
+    texts = ["a", "breaks", TEXTS[1]]
+    assert rows(*encoder.encode(column(texts))) == reference(tokenizer_path, texts)
+    assert encoder.engine == "fails"
+
+
+class PanicException(BaseException):
+    """As pyo3 raises it."""
+
+
+class Panics:
+    def encode_batch_fast(self, *_: object, **__: object) -> None:
+        raise PanicException("index out of bounds")
+
+
+def test_a_panic_is_an_error_of_the_engine(tokenizer_path: Path) -> None:
+    engine = Reference(tokenizer_path.read_text(encoding="utf-8"))
+    engine._tokenizer = Panics()
+    with pytest.raises(RuntimeError, match="tokenizers panicked: index out of bounds"):
+        engine.encode(column(["a"]))

@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from token_fakes import documents, published
 
+from operators.tokenize.shards import indexes
+from operators.tokenize.shards import writer as writer_module
+from operators.tokenize.shards.indexes import datatrove_metadata
+from operators.tokenize.shards.reader import TokenShard
 from operators.tokenize.shards.verify import verify
-from operators.tokenize.shards.writer import ShardWriter, datatrove_metadata
+from operators.tokenize.shards.writer import ShardWriter
 from pipeline.errors import RunFailedError
 from pipeline.work import Result
 
@@ -90,6 +95,44 @@ def test_an_end_mark_from_a_text_stops_the_shard(tmp_path: Path) -> None:
     writer.close()
 
 
+def test_a_document_longer_than_any_reader_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert np.iinfo(np.int32).max == writer_module.MAX_DOCUMENT_TOKENS
+    monkeypatch.setattr(writer_module, "MAX_DOCUMENT_TOKENS", 3)
+    writer = ShardWriter(tmp_path, dtype=np.dtype("<u2"), eos=0, name="x")
+    with pytest.raises(RunFailedError, match=rf"document {DOCS['id'][2].as_py().hex()} has 4 tokens, .* 3 at most"):
+        writer.add(DOCS, IDS.astype(np.uint16), ends=ENDS, num_bytes=SIZES)
+    writer.abandon()
+
+
+def test_documents_of_another_shard(tmp_path: Path) -> None:
+    """The last two documents, copied: their starts are new."""
+    shard = TokenShard.at(written(tmp_path / "task")[".bin"])
+    (tmp_path / "copy").mkdir()
+    writer = ShardWriter(tmp_path / "copy", dtype=np.dtype("<u2"), eos=0, name="x")
+    writer.copy(shard.columns().slice(1), shard.tokens[3:])
+    paths = published(Result(writer.close()), tmp_path / "copied")
+    copied = TokenShard.at(paths[".bin"])
+    assert [copied.document(k).tolist() for k in range(2)] == [[7, 0], [8, 9, 10, 0]]
+    assert copied.columns()["start"].to_pylist() == [0, 2]
+    assert verify([paths[".bin"]]) == []
+
+
+def test_without_indexes(tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path, dtype=np.dtype("<u2"), eos=0, name=None)
+    writer.add(DOCS, IDS.astype(np.uint16), ends=ENDS, num_bytes=SIZES)
+    assert [output.suffix for output in writer.close()] == [".bin", ".offsets.npy", ".docs.parquet"]
+
+
+def test_olmo_lines_of_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexes, "_ROWS_TOGETHER", 4)
+    lengths = np.arange(1, 12)
+    ids = (np.arange(11 * 16) * 37 % 256).astype(np.uint8).reshape(11, 16)
+    ends = np.cumsum(lengths).tolist()
+    slow = [f"{end - n},{end},{key.tobytes().hex()}\n" for n, end, key in zip(lengths, ends, ids, strict=True)]
+    assert indexes.olmo_lines(lengths, ids).decode() == "".join(slow)
+    assert indexes.olmo_lines(lengths[:0], ids[:0]) == b""
+
+
 @pytest.mark.parametrize(
     ("tokens", "for_eyes"),
     [(0, "0.00 T"), (999, "999 T"), (1000, "1.00 kT"), (1234, "1.23 kT"), (12345, "12.3 kT"), (2_500_000_000, "2.50 GT"),
@@ -133,6 +176,20 @@ def _empty_document(paths: dict[str, Path]) -> None:
     np.save(paths[".offsets.npy"], np.array([0, 3, 4, 9]))
 
 
+def _no_index(paths: dict[str, Path]) -> None:
+    paths[".csv.gz"].write_bytes(b"0,3,\n")
+
+
+def _metadata(paths: dict[str, Path]) -> None:
+    paths[".ds.metadata"].write_text("sluice-abc|2\n8\n8.00 T")
+
+
+def _rows(paths: dict[str, Path]) -> None:
+    table = pq.read_table(paths[".docs.parquet"])
+    starts = pa.array([0, 2, 5])
+    pq.write_table(table.set_column(table.column_names.index("start"), "start", starts), paths[".docs.parquet"])
+
+
 def _gone(paths: dict[str, Path]) -> None:
     paths[".docs.parquet"].unlink()
 
@@ -141,6 +198,7 @@ def _gone(paths: dict[str, Path]) -> None:
     ("damage", "words"),
     [
         (_mark_inside, "end mark 0 stands 4 times in 3 documents"),
+        (_no_index, "an index cannot be read"), (_metadata, ".ds.metadata"), (_rows, ".docs.parquet"),
         (_other_mark, "different tokens: [0, 1]"),
         (_cut, "documents add up to 18 bytes, the payload has 17"),
         (_index, ".idx"), (_ends, ".ds.index"), (_lines, ".csv.gz"),

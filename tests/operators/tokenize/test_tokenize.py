@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from token_fakes import TEXTS, documents, numbered, published, stream, task
 from tokenizers import Tokenizer
 
+from operators.tokenize.shards.encoded import Encode
+from operators.tokenize.shards.regroup import Regroup
 from operators.tokenize.shards.verify import verify
 from operators.tokenize.tokens import Tokenize
 from pipeline.errors import UserError
@@ -70,7 +73,9 @@ def test_the_account_and_the_facts(tmp_path: Path) -> None:
     assert dropped[0]["id"] == english["id"][1].as_py()
 
 
-@pytest.mark.parametrize(("size", "dtype", "name"), [(65_499, "<u2", "uint16"), (66_000, "<u4", "uint32")])
+@pytest.mark.parametrize(
+    ("size", "dtype", "name"), [(65_499, "<u2", "uint16"), (65_500, "<u4", "uint32"), (66_000, "<u4", "uint32")]
+)
 def test_width_of_a_token(tmp_path: Path, size: int, dtype: str, name: str) -> None:
     path = numbered(tmp_path / "tokenizer.json", size)
     result = stream(work(path), tmp_path / "task", documents([f"w{size - 2} w0", "w9"]))
@@ -133,6 +138,56 @@ def test_another_end_mark(tmp_path: Path, tokenizer_path: Path) -> None:
     tokens = np.fromfile(published(result, tmp_path / "published")[".bin"], "<u2")
     assert result.facts["eos_id"] == 1
     assert np.flatnonzero(tokens == 1).tolist() == [len(tokens) - 3, len(tokens) - 1]
+
+
+def test_columns_that_are_kept(tmp_path: Path, tokenizer_path: Path) -> None:
+    docs = documents(["a", "", "b"])
+    docs = docs.append_column("quality.score", pa.array([0.25, 0.5, None])).append_column("n", pa.array([1, 2, 3]))
+    result = stream(
+        Tokenize(tokenizer=Artifact(file=str(tokenizer_path)), keep=("n", "quality.score")), tmp_path / "task", docs
+    )
+    table = pq.read_table(published(result, tmp_path / "published")[".docs.parquet"])
+    assert table.column_names[-3:] == ["origin", "n", "quality.score"]
+    assert table.select(["n", "quality.score"]).to_pylist() == [
+        {"n": 1, "quality.score": 0.25},
+        {"n": 3, "quality.score": None},
+    ]
+
+
+def test_columns_that_cannot_be_kept(tmp_path: Path, tokenizer_path: Path) -> None:
+    docs = documents(["a"]).append_column("score", pa.array([0.5])).append_column("words", pa.array([["a"]]))
+    for name, words in (("scores", "no column 'scores'.*score, words"), ("words", "column 'words' is list<")):
+        with pytest.raises(UserError, match=words):
+            stream(Tokenize(tokenizer=Artifact(file=str(tokenizer_path)), keep=(name,)), tmp_path / name / "task", docs)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keep": ["start"]}, "start is a column that docs.parquet has anyway"),
+        ({"shuffle": {}}, "give it window_tokens, or give tokens_per_shard"),
+        ({"shuffle": {"window_tokens": 5}, "tokens_per_shard": 6}, "window_tokens=5 is less than tokens_per_shard=6"),
+        ({"tokens_per_shard": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Tokenize.model_validate({"tokenizer": {"step": "bpe"}, **options})
+
+
+def test_as_a_step_with_sizes_or_an_order() -> None:
+    tokenizer = {"tokenizer": {"step": "bpe"}}
+    encode = Encode(tokenizer=Artifact(step="bpe"), eos="<|endoftext|>")
+    for options, regroup in (
+        ({"tokens_per_shard": 9}, Regroup(tokens_per_shard=9)),
+        ({"tokens_per_shard": 9, "shuffle": {}}, Regroup(tokens_per_shard=9, window_tokens=9, seed=7)),
+        ({"shuffle": {"window_tokens": 20, "seed": 3}}, Regroup(tokens_per_shard=20, window_tokens=20, seed=3)),
+    ):
+        nodes = Tokenize.model_validate({**tokenizer, **options}).nodes("tokens", "unique", 7)
+        assert nodes == (
+            Node("tokens.encoded", encode, {"documents": "unique"}),
+            Node("tokens", regroup, {"encoded": "tokens.encoded", "documents": "unique"}),
+        )
 
 
 def test_as_a_step() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from operators.tokenize.training.local import train
 from operators.tokenize.training.train import TrainTokenizer
 from pipeline.documents import SCHEMA, document_id
 from pipeline.work import Result, Shard, StreamWork, Task
@@ -69,6 +70,22 @@ class MemoryShard:
         return {}
 
 
+class CommittedFiles(MemoryShard):
+    """A committed shard: its files and what its task noted."""
+
+    def __init__(self, paths: Mapping[str, Path], facts: Mapping[str, Any], index: int = 0) -> None:
+        super().__init__(index=index)
+        self._paths = paths
+        self._facts = facts
+
+    def file(self, suffix: str) -> Path:
+        return self._paths[suffix]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self._facts
+
+
 def task(scratch: Path, *shards: Shard) -> Task:
     """A task over shards of documents, with a folder of its own."""
     scratch.mkdir(parents=True)
@@ -97,7 +114,7 @@ def published(result: Result, folder: Path, stem: str = "00000000-0123456789abcd
 def trained(scratch: Path, *tables: pa.Table, **options: Any) -> Path:
     """A tokenizer.json trained on tables."""
     work = TrainTokenizer(**{"vocab_size": 512, "min_frequency": 1, **options})
-    return work.run(task(scratch, MemoryShard(*tables))).outputs[0].path
+    return train(work, [tables], scratch).outputs[0].path
 
 
 def numbered(path: Path, size: int) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +44,14 @@ def document_id(number: int) -> bytes:
 
 
 def write_shard(
-    stem: Path, documents: Sequence[Sequence[int]], *, ids: Sequence[bytes] | None = None, dtype: str = "uint16"
+    stem: Path,
+    documents: Sequence[Sequence[int]],
+    *,
+    ids: Sequence[bytes] | None = None,
+    dtype: str = "uint16",
+    columns: Mapping[str, Sequence[object]] | None = None,
 ) -> TokenFiles:
-    """A token shard as the tokenizer writes it."""
+    """A token shard as the tokenizer writes it; ``columns`` come in addition, or in place of its own."""
     ids = ids if ids is not None else [document_id(number) for number in range(len(documents))]
     lengths = [len(document) + 1 for document in documents]
     table = {
@@ -56,6 +61,7 @@ def write_shard(
         "num_tokens": pa.array(lengths, pa.int64()),
         "num_bytes": pa.array([sum(map(token_bytes, document)) for document in documents], pa.int64()),
         "start": pa.array(np.cumsum([0, *lengths])[:-1], pa.int64()),
+        **{name: pa.array(values) for name, values in (columns or {}).items()},
     }
     payload = [token for document in documents for token in (*document, EOS)]
     np.array(payload, np.dtype(dtype).newbyteorder("<")).tofile(f"{stem}.bin")

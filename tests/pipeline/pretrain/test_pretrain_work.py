@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from pipeline.errors import UserError
 from pipeline.fingerprint import digest
 from pipeline.pretrain.config import PRESETS
+from pipeline.pretrain.mixture import Mixture, Stage, Stratum
+from pipeline.pretrain.strata import Stratification
 from pipeline.pretrain.work import Pretrain
 from pipeline.work import Extent, Task
 from tests.pipeline.pretrain.conftest import EOS, VOCABULARY, document_id, sentences, write_shard
@@ -88,6 +90,33 @@ def test_a_run_commits_the_model_its_curve_and_a_summary(tmp_path: Path, monkeyp
     assert result.facts["held_out_documents"] >= 1
     assert json.loads(result.outputs[3].path.read_text()) == result.facts
     result.ledger.check("model")
+
+
+def test_a_mixture_is_read_and_accounted_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = PRESETS["tiny"].model_copy(update={"layers": 1, "dim": 32, "ffn_dim": 32})
+    monkeypatch.setattr("pipeline.pretrain.work.PRESETS", {"tiny": tiny})
+    plan = Mixture(
+        rule=Stratification(by="language"),
+        tokens=320,
+        held_out_fraction=0.05,
+        strata=(Stratum(label="und", documents=50, tokens=3050, drawn=320, epochs=0.1, max_epochs=4.0),),
+        stages=(Stage(end=320, weights=(1.0,)),),
+    )
+    (tmp_path / "mixed.json").write_text(plan.model_dump_json())
+    inputs = {"documents": committed(tmp_path, (30, 20)), "mixture": [CommittedShard(0, tmp_path / "mixed", {})]}
+    task = Task("model", 0, inputs, tmp_path / "scratch", tmp_path / "home")
+    task.scratch.mkdir()
+    work = Pretrain(workers=1, sequence_length=16, steps=5, batch_size=4)
+    result = work.run(task)
+    assert result.facts["strata"]["und"]["tokens"] == 320
+    # 20 sequences of about 180, some documents being held out.
+    assert result.facts["strata"]["und"]["epochs"] == pytest.approx(20 / 180, rel=0.15)
+    lines = [json.loads(line) for line in (task.home / "metrics.jsonl").read_text().splitlines()]
+    assert [line["strata"] for line in lines if "loss" in line and "lr" in line] == [
+        {"und": 64 * step} for step in range(1, 6)
+    ]
+    with pytest.raises(UserError, match="6 steps take 384 tokens, the mixture plans 320"):
+        work.model_copy(update={"steps": 6}).run(task)
 
 
 def test_shards_of_two_tokenizers_are_refused(tmp_path: Path) -> None:

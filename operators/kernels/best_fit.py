@@ -1,0 +1,104 @@
+"""Best-fit decreasing: items into as few rows of one capacity as it finds, each where it leaves the least room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.kernels.compiled import kernel, lean_kernel
+
+IntArray = npt.NDArray[np.int64]
+NodeArray = npt.NDArray[np.uint8]
+"""A binary tree in an array: node k has the children 2k and 2k + 1, leaf ``leaves + r`` says whether a row has room r."""
+
+
+@lean_kernel
+def _smallest_from(tree: NodeArray, leaves: int, room: int) -> int:
+    """The least room of any row that is ``room`` or more; -1 where there is none."""
+    node = leaves + room
+    if tree[node] == 0:
+        while node > 1 and (node & 1 or tree[node + 1] == 0):
+            node >>= 1
+        if node <= 1:
+            return -1
+        node += 1
+        while node < leaves:
+            node = 2 * node if tree[2 * node] else 2 * node + 1
+    return node - leaves
+
+
+@lean_kernel
+def _mark(tree: NodeArray, node: int) -> None:
+    while node >= 1 and tree[node] == 0:
+        tree[node] = 1
+        node >>= 1
+
+
+@lean_kernel
+def _clear(tree: NodeArray, node: int) -> None:
+    tree[node] = 0
+    node >>= 1
+    while node >= 1 and tree[2 * node] == 0 and tree[2 * node + 1] == 0:
+        tree[node] = 0
+        node >>= 1
+
+
+@kernel
+def best_fit(sizes: IntArray, capacity: int, row: IntArray) -> int:
+    """Put N items into rows of ``capacity``, in the order given, which is by size, largest first.
+
+    sizes: int64 (N,), each from 1 to ``capacity``. row: int64 (N,), filled with each item's row. An item goes to the row
+    with the least room that holds it; of several with equal room, to the one filled last; else to a new row. Returns the
+    number of rows. Time: N times the logarithm of the capacity. Memory: 8 bytes an item, and 10 to 12 per unit of capacity.
+    """
+    leaves = 1
+    while leaves <= capacity:
+        leaves *= 2
+    tree = np.zeros(2 * leaves, np.uint8)
+    first = np.full(capacity + 1, -1, np.int64)  # room -> the row filled last that has it
+    following = np.empty(len(sizes), np.int64)
+    rows = 0
+    for item in range(len(sizes)):
+        size = sizes[item]
+        room = _smallest_from(tree, leaves, size)
+        if room < 0:
+            chosen, room = rows, capacity
+            rows += 1
+        else:
+            chosen = first[room]
+            first[room] = following[chosen]
+            if first[room] < 0:
+                _clear(tree, leaves + room)
+        row[item] = chosen
+        left = room - size
+        if left > 0:
+            following[chosen] = first[left]
+            first[left] = chosen
+            _mark(tree, leaves + left)
+    return rows
+
+
+@lean_kernel
+def neighbours(sizes: IntArray, group: npt.NDArray[Any], capacity: int, unit: IntArray) -> int:
+    """Join neighbours of one group into units of at most ``capacity``, each begun where the one before is full.
+
+    sizes: int64 (N,). group: uint64 (N,), equal ones side by side. unit: int64 (N,), filled with the unit of each. Returns
+    the number of units. One whose size is above the capacity is a unit of its own.
+    """
+    units, filled = 0, 0
+    for k in range(len(sizes)):
+        if k == 0 or group[k] != group[k - 1] or filled + sizes[k] > capacity:
+            units += 1
+            filled = 0
+        filled += sizes[k]
+        unit[k] = units - 1
+    return units
+
+
+def warm() -> None:
+    """Compile the kernels of this module."""
+    one = np.ones(1, np.int64)
+    best_fit(one, 1, np.zeros(1, np.int64))
+    neighbours(one, np.ones(1, np.uint64), 1, np.zeros(1, np.int64))

@@ -1,0 +1,1 @@
+"""Exports: what a step holds, laid out as other programs read it."""

@@ -1,0 +1,1 @@
+"""Tokenizers made elsewhere: read, and written as tokenizer.json."""

@@ -1,0 +1,1 @@
+"""Judging tokenizers: what they cost, waste and lose on texts."""

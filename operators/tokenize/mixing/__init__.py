@@ -1,0 +1,1 @@
+"""Mixtures: what is drawn from which stratum of the tokens."""

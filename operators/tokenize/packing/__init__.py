@@ -1,0 +1,1 @@
+"""Sequences of one length from token shards: which document goes into which."""

@@ -1,0 +1,1 @@
+"""The trainers' own readers, held against our shards: ``make test-peers``; not part of the test suite."""

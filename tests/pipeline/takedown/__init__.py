@@ -1,0 +1,1 @@
+"""Tests of taking documents out of a run."""

@@ -1,0 +1,123 @@
+"""Lists of what must not come back: how URLs are compared, what a line is, what reaches a reader."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.inputs import Piece
+from pipeline.readers.read import Read, read_shard
+from pipeline.takedown.suppression import Register, Suppression, of, read_list, url_keys
+
+KEYS = {
+    "http://ex.example/A?b=1#c": "ex.example/A?b=1",
+    "HTTPS://User:pw@EX.example:443/A": "ex.example/A",
+    "http://ex.example:80": "ex.example/",
+    "http://ex.example:8080/x": "ex.example:8080/x",
+    "//ex.example?q": "ex.example/?q",
+    "ex.example./x": "ex.example/x",
+    "http://[2001:db8::1]:80/x": "[2001:db8::1]/x",
+    "http://münchen.example/ü": "münchen.example/ü",
+    "": "/",
+}
+
+
+@pytest.mark.parametrize("url", list(KEYS))
+def test_urls_are_compared_without_what_names_no_other_page(url: str) -> None:
+    assert url_keys(pa.array([url])).to_pylist() == [KEYS[url]]
+
+
+def test_a_null_url_is_none() -> None:
+    urls = pa.array([None, "http://a.example/"], pa.string())
+    assert url_keys(urls).to_pylist() == [None, "a.example/"]
+    assert of(urls=["http://a.example/"]).rows(pa.table({"url": urls})).tolist() == [False, True]
+
+
+def test_a_domain_is_itself_and_what_lies_below() -> None:
+    urls = [
+        "http://worse.example/a", "https://a.b.WORSE.example:81/", "http://notworse.example/", "http://example/",
+        "http://x.example/worse.example/", None, "mailto:worse.example", "http://worse.example.com/",
+    ]  # fmt: skip
+    rows = of(domains=["*.Worse.example."]).rows(pa.table({"url": pa.array(urls, pa.string())}))
+    assert rows.tolist() == [True, True, False, False, False, False, False, False]
+
+
+def test_ids_of_both_binary_types_and_nulls() -> None:
+    wanted = of(ids=["00" * 15 + "07"])
+    ids = [bytes(15) + b"\7", None, bytes(16)]
+    for kind in (pa.binary(16), pa.binary()):
+        assert wanted.rows(pa.table({"id": pa.array(ids, kind)})).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("ids", "urls", "domains"),
+    [
+        (["abc"], [], []),
+        ([], ["no slash"], []),
+        ([], ["http://a.example/x y"], []),
+        ([], [], ["http://a.example"]),
+        ([], [], ["com"]),
+    ],
+)
+def test_a_line_that_is_none_is_refused(ids: list[str], urls: list[str], domains: list[str]) -> None:
+    with pytest.raises(UserError, match="is not a"):
+        of(ids=ids, urls=urls, domains=domains)
+
+
+def test_lines_and_the_list_of_a_run_say_the_same(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.write_text(
+        "# asked for on Monday\n\nhttp://a.example/x\n worse.example \n" + "AB" * 16 + "\n", encoding="utf-8"
+    )
+    found = read_list(lines)
+    assert found == of(ids=["ab" * 16], urls=["https://a.example/x"], domains=["worse.example"])
+    listed = tmp_path / "suppressed.json"
+    listed.write_bytes(Register(2, found).to_bytes())
+    assert read_list(listed) == found
+    assert b"a.example/x" not in listed.read_bytes()
+
+
+def test_the_request_of_a_url_an_id_and_a_domain() -> None:
+    known = Suppression(
+        {b"\1" * 16: 1}, of(urls=["http://a.example/x"], request=2).urls, of(domains=["b.example"], request=3).domains
+    )
+    queries = ("01" * 16, "https://a.example/x#y", "http://www.b.example/z", "http://c.example/", "02" * 16)
+    assert [known.request(query) for query in queries] == [1, 2, 3, None, None]
+
+
+def rows() -> list[dict[str, str]]:
+    return [{"url": f"http://{host}/{k}", "text": f"text {k}"} for k, host in enumerate(("a.example", "b.example") * 3)]
+
+
+def write(folder: Path, kind: str) -> Path:
+    if kind == "jsonl":
+        path = folder / "in.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows()) + '{"no": "text"}\n', encoding="utf-8")
+        return path
+    path = folder / "in.parquet"
+    pq.write_table(pa.Table.from_pylist(rows()), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_readers_leave_out_what_is_listed_and_count_it(tmp_path: Path, kind: str) -> None:
+    listed = tmp_path / "list"
+    listed.write_text("b.example\n", encoding="utf-8")
+    path = write(tmp_path, kind)
+    plain = Read.model_validate({"format": kind, "paths": [str(path)], "source": "s"})
+    options = Read.model_validate({**plain.model_dump(), "suppress": str(listed)})
+    pieces = [Piece(path=str(path))]
+    listed_out = list(read_shard(options, pieces))
+    by_run = list(read_shard(plain, pieces, of(domains=["b.example"])))
+    for batches in (listed_out, by_run):
+        assert [url for b in batches for url in b.documents["url"].to_pylist()] == [
+            f"http://a.example/{k}" for k in (0, 2, 4)
+        ]
+        assert sum(b.suppressed for b in batches) == 3
+        assert sum(b.suppressed_bytes for b in batches) == 3 * len("text 1")
+    assert sum(b.suppressed for b in read_shard(plain, pieces)) == 0

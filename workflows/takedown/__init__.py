@@ -1,0 +1,1 @@
+"""What the command knows beyond the engine: token shards, models and exports that saw a document, words for people."""

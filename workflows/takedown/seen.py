@@ -1,0 +1,161 @@
+"""Who saw a document before it was taken down: models, at which steps, and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.dataset import Dataset, Run
+from pipeline.pretrain.batches import Batches
+from pipeline.pretrain.data import Corpus, open_corpus
+from pipeline.pretrain.mixture import read_mixture
+from pipeline.pretrain.work import Pretrain
+from pipeline.takedown.finding import Found
+
+_STEPS_TOLD = 1000
+
+
+@dataclass
+class Model:
+    """A training that read a tokens step with the documents in it.
+
+    steps: by hex id, at which steps a window held tokens of it (none: held out for evaluation, or not drawn yet).
+    trained_to: its last step so far. checkpoints: those that came after the first of these steps. unknown: why the steps
+    could not be told; then all of them may have.
+    """
+
+    step: str
+    folder: str
+    trained_to: int = 0
+    steps: dict[str, list[int]] = field(default_factory=dict)
+    checkpoints: list[str] = field(default_factory=list)
+    unknown: str | None = None
+
+
+def models(run: Run, found: Found) -> list[Model]:
+    """The models of a run that were trained, or are being trained, on token shards that hold the documents."""
+    seen = []
+    holding = {step for step, _ in found.hits}
+    for name, node in run.nodes.items():
+        if node["kind"] != "model" or node["dataset"] is None:
+            continue
+        if any(run.nodes[one]["kind"] == "tokens" and one in holding for one in _upstream(run, name)):
+            seen.append(_model(run, name, found))
+    return seen
+
+
+def _upstream(run: Run, name: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for source in run.nodes[waiting.pop()]["inputs"].values():
+            if source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
+
+
+def _model(run: Run, name: str, found: Found) -> Model:
+    dataset = run[name]
+    model = Model(name, dataset.folder, _last_step(dataset))
+    if not model.trained_to:
+        return model
+    inputs = run.nodes[name]["inputs"]
+    tokens = inputs.get("documents")
+    if tokens is None or run.nodes[tokens]["kind"] != "tokens" or "Pretrain" not in run.facts["recipe"].get(name, {}):
+        model.unknown = "it does not train on token shards in the order of `pretrain`"
+        return model
+    try:
+        data = _data(run, name, tokens, inputs.get("mixture"))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the model saw them and must be told of
+        model.unknown = f"its data cannot be opened as it was: {type(error).__name__}: {error}"
+        return model
+    model.steps = _steps(data, _spans(run[tokens], found), model.trained_to)
+    first = min((steps[0] for steps in model.steps.values() if steps), default=None)
+    model.checkpoints = [name for name, step in _checkpoints(dataset) if first is not None and step >= first]
+    return model
+
+
+def _last_step(dataset: Dataset) -> int:
+    storage, name = dataset.run.storage, f"{dataset.folder}/metrics.jsonl"
+    if not storage.exists(name):
+        return 0
+    lines = (orjson.loads(line) for line in storage.read_bytes(name).splitlines() if line.endswith(b"}"))
+    return max((int(line["step"]) for line in lines if "evaluation" not in line), default=0)
+
+
+def _checkpoints(dataset: Dataset) -> Iterator[tuple[str, int]]:
+    folders = {"/".join(name.split("/")[:3]) for name in dataset.run.storage.list(f"{dataset.folder}/checkpoints")}
+    for folder in sorted(folders):
+        digits = folder.rpartition("step-")[2]
+        if digits.isdigit():
+            yield folder, int(digits)
+
+
+def _data(run: Run, name: str, tokens: str, mixture: str | None) -> tuple[Corpus, Batches, int]:
+    """What a model trains on, its order, and the tokens of a window."""
+    fields = run.facts["recipe"][name]["Pretrain"]
+    work = Pretrain.model_validate({**fields, "seed": run.facts["seed"] if fields["seed"] is None else fields["seed"]})
+    planned = None
+    if mixture is not None:
+        planned = read_mixture(run[mixture].shards()[0].file(".json").read_text(encoding="utf-8"))
+    job = work.job(run[tokens].shards(), Path(run.storage.uri), planned)
+    config = job.config
+    corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed, mixture=config.mixture)
+    return corpus, Batches(corpus, config), config.sequence_length + 1
+
+
+def _spans(dataset: Dataset, found: Found) -> list[tuple[str, int, int, int]]:
+    """(hex id, position of the shard in the corpus, start, tokens) of the documents."""
+    spans = []
+    for position, shard in enumerate(dataset.shards()):
+        if (dataset.name, shard.index) in found.hits:
+            table = pq.read_table(shard.file(".docs.parquet"), columns=["id", "url", "start", "num_tokens"])
+            rows = table.filter(pa.array(found.forbidden.rows(table))).to_pylist()
+            spans += [(row["id"].hex(), position, row["start"], row["num_tokens"]) for row in rows]
+    return spans
+
+
+def _steps(
+    data: tuple[Corpus, Batches, int], spans: Sequence[tuple[str, int, int, int]], trained_to: int
+) -> dict[str, list[int]]:
+    """The steps, up to some number of them, whose windows held tokens of each span."""
+    corpus, batches, window = data
+    begins = np.concatenate([np.zeros(1, np.int64), corpus.segment_end[:-1]])[: len(corpus.segment_end)]
+    lengths = corpus.segment_end - begins
+    result: dict[str, list[int]] = {identity: [] for identity, *_ in spans}
+    placed = []
+    for identity, shard, start, count in spans:
+        inside = np.flatnonzero(
+            (corpus.segment_shard == shard) & (corpus.segment_start <= start) & (start < corpus.segment_start + lengths)
+        )
+        placed += [(identity, int(begins[k]) + start - int(corpus.segment_start[k]), count) for k in inside.tolist()]
+    if not placed:
+        return result
+    for step in range(1, trained_to + 1):
+        positions = batches.positions(step)
+        for identity, at, count in placed:
+            if len(result[identity]) < _STEPS_TOLD and bool(
+                ((positions < at + count) & (positions + window > at)).any()
+            ):
+                result[identity].append(step)
+    return result
+
+
+def exports(run: Run, found: Found) -> list[Mapping[str, Any]]:
+    """Records of exports of datasets that hold, or held, the documents."""
+    holding = {step for step, _ in (*found.hits, *found.gone)}
+    records: list[Mapping[str, Any]] = []
+    for name in run.storage.list("exports"):
+        if name.endswith(".json"):
+            record = orjson.loads(run.storage.read_bytes(name))
+            if holding & {record.get("step"), record.get("over")}:  # packed and mixed steps hold the tokens of another
+                records.append({key: record.get(key) for key in ("step", "to", "out", "time", "generation", "dataset")})
+    return records
