@@ -43,7 +43,7 @@ bench: setup  ## side-by-side measurements; BENCH_DATA is a folder with base.jso
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python -m benchmarks.heuristics $(BENCH_DATA)/base.jsonl.zst
 	$(BIN)/python -m benchmarks.dedup_signatures $(BENCH_DATA)/base.jsonl.zst
-	$(BIN)/python benchmarks/tokenization.py $(BENCH_DATA)/base.jsonl.zst
+	$(BIN)/python -m benchmarks.tokenization $(BENCH_DATA)/base.jsonl.zst
 
 # Documents for the comparisons: JSON lines with `text` (and `lang`), plain or .zst. The shipped ones are few.
 DOCUMENTS ?= samples/quality.jsonl
@@ -65,6 +65,10 @@ bench-dedup: setup  ## what deduplication finds and costs beside datatrove, text
 
 chaos: setup  ## the long kill sweep: more seeds than the test suite has
 	$(BIN)/pytest -q tests/chaos --chaos-seeds 40
+
+bench-tokenize: setup  ## encoding and training beside tokenizers, tiktoken and the fast engines (docs/benchmarks/tokenization.md); BENCH_DATA as for bench
+	$(BIN)/python -m benchmarks.tokenization $(BENCH_DATA)/base.jsonl.zst
+	$(BIN)/python -m benchmarks.tokenizer_training $(BENCH_DATA)/base.jsonl.zst
 
 test-peers: setup  ## every document and window of exported token shards, read back by the trainers' own readers (docs/benchmarks/token_readers.md)
 	TORCH="$(TORCH)" $(BIN)/python benchmarks/peers/install.py readers
