@@ -184,8 +184,15 @@ def test_a_planted_copy_is_not_believed(remote: Storage, tmp_path: Path) -> None
 def test_a_copy_is_hashed_once_and_fetched_once(remote: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     first = remote.local_path("shards/0.keep", ROWS_SHA256)
     monkeypatch.setattr("pipeline.file_state.file_sha256", None)
-    remote.delete("shards/0.keep")
+    filesystem(remote.uri).rm_file(f"{remote.uri}/shards/0.keep")
     assert remote.local_path("shards/0.keep", ROWS_SHA256) == first
+
+
+def test_a_deleted_file_leaves_no_copy_on_this_machine(remote: Storage, tmp_path: Path) -> None:
+    remote.local_path("shards/0.keep", ROWS_SHA256)
+    assert cached(tmp_path).read_bytes() == b"rows"
+    remote.delete("shards/0.keep")
+    assert not list(tmp_path.glob("cache/*/files/shards/0.keep"))
 
 
 def test_a_remote_file_that_is_not_what_was_committed_is_refused(remote: Storage) -> None:

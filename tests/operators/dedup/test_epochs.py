@@ -22,6 +22,7 @@ from pipeline.inputs import Piece
 from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import Read
 from pipeline.session import run as run_workflow
+from pipeline.takedown.suppression import Suppression
 from pipeline.workflow import Step
 from pipeline.works import Apply
 from tests.operators.dedup import crawls
@@ -238,10 +239,10 @@ def test_an_epoch_is_decided_before_later_ones_are_read(tmp_path: Path, monkeypa
     """The second epoch cannot be read: the first has its verdicts, and what comes after them, all the same."""
     whole = worker.read_shard
 
-    def cut(read: Read, pieces: Sequence[Piece]) -> Iterator[ReadBatch]:
+    def cut(read: Read, pieces: Sequence[Piece], *suppressed: Suppression) -> Iterator[ReadBatch]:
         if any("/b-" in piece.path for piece in pieces):
             raise RunFailedError(pieces[0].path)
-        return whole(read, pieces)
+        return whole(read, pieces, *suppressed)
 
     paths = {
         name: Crawl(name, own).write(tmp_path / "in") for name, own in zip("ab", families(5, [20, 20]), strict=True)
