@@ -2,7 +2,7 @@
 
 python -m benchmarks.tokenization FILE.jsonl[.zst]... [--mb 8] [--passes 3] [--cores 2] [--tokenizer tokenizer.json]
 
-English and Chinese are taken from the files by their letters, code from Python's own library. Each side gets the same
+English and Chinese are taken from the files by their letters, code from Python's own library, mixed as the first file is. Each side gets the same
 batches in fresh buffers and starts with empty caches in every pass; passes are interleaved, the best one counts.
 """
 
@@ -77,13 +77,14 @@ def code() -> Iterator[str]:
 
 def collect(files: Sequence[Path], megabytes: float) -> dict[str, list[str]]:
     """Texts by kind, at most so much of each."""
-    found: dict[str, list[str]] = {"English": [], "Chinese": [], "code": []}
+    found: dict[str, list[str]] = {"English": [], "Chinese": [], "code": [], "mixed": []}
     sizes = dict.fromkeys(found, 0)
     readers = [
         ((kind_of(row["text"]), row["text"]) for file in files for row in rows_of(file)),
         (("code", text) for text in code()),
+        (("mixed", row["text"]) for row in rows_of(files[0])),
     ]
-    for reader, kinds in zip(readers, (("English", "Chinese"), ("code",)), strict=True):
+    for reader, kinds in zip(readers, (("English", "Chinese"), ("code",), ("mixed",)), strict=True):
         for kind, text in reader:
             if text and kind in found and sizes[kind] < megabytes * 1e6:
                 found[kind].append(text)

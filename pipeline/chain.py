@@ -70,7 +70,8 @@ def applies(operator: Operator, docs: pa.Table) -> BoolArray | None:
         if column is None:
             msg = (
                 f"{operator.name}: only names the column {key!r}, which the documents lack; put the operator that "
-                f"measures it before (they have: {', '.join(docs.column_names)})"
+                f"measures it before, or have the read step take it from a field of the input, as in "
+                f"columns: {{{key}: FIELD}} (they have: {', '.join(docs.column_names)})"
             )
             raise UserError(msg)
         values = docs[column].combine_chunks().cast(pa.string())

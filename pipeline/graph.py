@@ -98,7 +98,7 @@ class Graph:
         """Take over the commits that a dataset already holds, and count what its tasks still wait for."""
         state.plans = state.work.tasks(self._extents(state))
         if state.work.planned_by_facts:
-            state.plans = standing(state.dataset or "", state.plans, present, lambda one: self._is_own(state, one))
+            state.plans = standing(state.dataset or "", state.plans, present, lambda one: self.is_own(state, one))
         state.extent = self._extent(state)
         for index in sorted(present):
             if index < len(state.plans):
@@ -115,7 +115,7 @@ class Graph:
 
     def _check_inputs(self, state: NodeState, commit: Commit) -> None:
         """A shard that was read from other files, or from these when they held something else, must not be served."""
-        if isinstance(state.work, ReadWork) and not self._is_own(state, commit):
+        if isinstance(state.work, ReadWork) and not self.is_own(state, commit):
             paths = ", ".join(piece.path for piece in self.inputs[state.name].shards[commit.index])
             msg = (
                 f"step {state.name!r}: shard {commit.index} of this run was made from other content than {paths} holds "
@@ -123,7 +123,8 @@ class Graph:
             )
             raise UserError(msg)
 
-    def _is_own(self, state: NodeState, commit: Commit) -> bool:
+    def is_own(self, state: NodeState, commit: Commit) -> bool:
+        """Whether a shard was made from the inputs that there are now."""
         return commit.inputs == _listed(self.input_keys(state.name, commit.index))
 
     def identify(self, state: NodeState) -> str:

@@ -13,6 +13,14 @@ PLAN = "plan"
 """Beside the input roles of a commit record: ``k/n`` and what else the plan told the task."""
 
 
+class CutOtherwiseError(UserError):
+    """Some shards of a dataset are there, of another plan than the one that its inputs give now."""
+
+    def __init__(self, dataset: str, message: str) -> None:
+        super().__init__(message)
+        self.dataset = dataset
+
+
 def with_facts(extents: Mapping[str, Extent], commits: Mapping[str, Mapping[int, Commit]]) -> dict[str, Extent]:
     """Extents of complete inputs by role, with what the task of each shard noted."""
     return {
@@ -36,7 +44,7 @@ def standing(
     is_own: whether a commit is of one of these tasks, with the inputs that there are now.
 
     Raises:
-        UserError: some of its shards are there, and were cut by another plan.
+        CutOtherwiseError: some of its shards are there, and were cut by another plan.
     """
     made = {int(commit.inputs[PLAN][0].partition("/")[2]) for commit in present.values()}
     if made == {len(present)}:
@@ -47,5 +55,5 @@ def standing(
                 f"some shards of {folder} are missing, and shard {index} was cut when its inputs held something else; "
                 f"remove the folder {folder} of the run, and it is made anew"
             )
-            raise UserError(msg)
+            raise CutOtherwiseError(folder, msg)
     return plans

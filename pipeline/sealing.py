@@ -12,15 +12,19 @@ from pipeline.commit import Commit
 from pipeline.fingerprint import FORMAT_VERSION
 from pipeline.graph import Graph, NodeState
 from pipeline.ledger import Ledger
+from pipeline.padding import Padding
 from pipeline.storage import Storage
 
 
 def warnings(state: NodeState, ledger: Ledger, storage: Storage) -> Iterator[str]:
-    """A source without documents, a selection that keeps none, and what lies in quarantine with its first error."""
+    """A source without documents, a selection that keeps none, much padding, and what is in quarantine, with its first error."""
     if state.work.kind == "source" and ledger.into.docs == 0:
         yield f"{state.name} read no document; is `format` what its files hold?"
     if state.work.kind == "selection" and ledger.into.docs and not ledger.kept.docs:
         yield f"{state.name} is empty: none of {ledger.into.docs:,} documents went into it"
+    if state.work.kind == "sequences":
+        padded = Padding.of(commit.facts for commit in state.commits.values()).warning(state.name)
+        yield from () if padded is None else (padded,)
     failed = sum(count.docs for count in ledger.quarantined.values())
     if failed:
         yield f"{state.name}: {failed} in quarantine, first: {_first_error(state, storage)}"

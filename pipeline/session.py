@@ -28,6 +28,7 @@ from pipeline.inputs import FrozenInputs, freeze
 from pipeline.lease import Lease
 from pipeline.operator import Operator
 from pipeline.ownership import check_packages
+from pipeline.planned import CutOtherwiseError
 from pipeline.progress import Mode, Progress
 from pipeline.redo import make_anew
 from pipeline.run import Driver
@@ -83,7 +84,7 @@ def run(workflow: Workflow, out: str, settings: Settings | None = None) -> Run:
                 try:
                     _drive(workflow, graph, storage, settings, progress)
                     break
-                except DamagedFileError as error:
+                except (DamagedFileError, CutOtherwiseError) as error:
                     if attempt == MOST_REDONE:
                         raise
                     progress.note(make_anew(graph, storage, error))

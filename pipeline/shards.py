@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.commit import Commit, Published
+from pipeline.commit import Commit, Published, committed
 from pipeline.errors import DamagedFileError, RunFailedError
 from pipeline.file_state import REMEDY, check_sha256
 from pipeline.inputs import Piece
@@ -27,6 +28,7 @@ Rows = npt.NDArray[np.int64]
 ROWS_PER_READ = 4096
 """Rows a reader hands out at once; has no effect on results."""
 
+_FILE = re.compile(r"(?P<dataset>[^/]+)/.*/(?P<index>\d{8})-[^/]*")
 _HASHED = (".keep",)  # small, and without a checksum of their own as pages of Parquet and files of columns have
 
 
@@ -157,7 +159,16 @@ def committed_file(storage: Storage, output: Published) -> Path:
 
     Raises:
         DamagedFileError: it is missing, was cut off since the commit, or is small and has other content.
+        RunFailedError: a takedown replaced it since the run was opened.
     """
+    try:
+        return _checked(storage, output)
+    except DamagedFileError as error:
+        _check_in_force(storage, output, error)
+        raise
+
+
+def _checked(storage: Storage, output: Published) -> Path:
     path = storage.local_path(output.name, output.sha256)
     size = path.stat().st_size if path.exists() else None
     if size != output.bytes:
@@ -166,6 +177,20 @@ def committed_file(storage: Storage, output: Published) -> Path:
     if output.suffix in _HASHED:
         check_sha256(path, output.sha256)
     return path
+
+
+def _check_in_force(storage: Storage, output: Published, error: DamagedFileError) -> None:
+    """A file that is gone because a takedown, in another process, replaced it since its record was read."""
+    generation, shard = register(storage).generation, _FILE.fullmatch(output.name)
+    if generation == 1 or shard is None:
+        return
+    now = committed(storage, shard["dataset"]).get(int(shard["index"]))
+    if now is None or all(one.name != output.name for one in now.outputs):
+        msg = (
+            f"{output.name} is of an older generation: a takedown changed the run to generation {generation} since it "
+            f"was opened; open the run again"
+        )
+        raise RunFailedError(msg) from error
 
 
 def read_keep(path: Path) -> pa.ChunkedArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
@@ -15,6 +15,20 @@ def _as_tuple(value: object) -> object:
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 """A tuple of strings; a YAML list is taken too."""
+
+
+def as_pairs(value: object) -> object:
+    """A mapping, or a YAML list of lists of two, as pairs; what is neither is left to be refused."""
+    if isinstance(value, Mapping):
+        return tuple(value.items())
+    if isinstance(value, list | tuple):
+        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in value)
+    return value
+
+
+_Item = TypeVar("_Item")
+Pairs = Annotated[tuple[tuple[str, _Item], ...], BeforeValidator(as_pairs)]
+"""A mapping from names, kept as pairs so that it hashes; whole numbers become floats where those are wanted."""
 
 
 class _Named(type(BaseModel)):

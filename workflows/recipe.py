@@ -20,7 +20,7 @@ from pipeline.workflow import Expect, Step, Workflow
 from pipeline.works import Apply, ReadWork
 from workflows.overrides import apply_overrides
 from workflows.problems import explain, near
-from workflows.upstream import misnamed
+from workflows.upstream import mistakes
 from workflows.verbs import VERBS
 from workflows.yaml_marks import Marked, parse
 from workflows.yaml_marks import Path as KeyPath
@@ -110,7 +110,7 @@ class _Builder:
         steps = [step for name, body in data.items() if (step := self._step(name, body))]
         names = {str(name) for name in data}
         self._check_links(steps, names, data)
-        self.problems.extend((self.marked.line(("steps", *place)), text) for place, text in misnamed(steps))
+        self.problems.extend((self.marked.line(("steps", *place)), text) for place, text in mistakes(steps))
         return steps
 
     def _step(self, name: str, body: Any) -> Step | None:

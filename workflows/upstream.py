@@ -1,8 +1,8 @@
-"""What a deduplicating step names of its documents, sources and columns, against what the read step above it gives."""
+"""What a step takes and names, against what the steps above it hold: kinds of datasets, sources and columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -10,13 +10,18 @@ from operators.dedup.order import Highest, Lowest, Policy
 from operators.dedup.split.verb import Split
 from operators.dedup.substrings.verb import DedupSubstrings
 from operators.dedup.verb import Dedup
+from operators.tokenize.mixing.mix import Mix
+from operators.tokenize.packing.verb import Pack
 from pipeline.dataset import Run
 from pipeline.documents import SCHEMA
+from pipeline.pretrain.work import Pretrain
 from pipeline.readers.options import Read
-from pipeline.work import owner
+from pipeline.work import Kind, owner
 from pipeline.workflow import Step, Workflow
 from pipeline.works import ReadWork
 from workflows.problems import near
+from workflows.tokenizer_links import unfit
+from workflows.verbs import VERBS
 
 Place = tuple[str, ...]
 """Keys below ``steps`` in a recipe."""
@@ -24,6 +29,58 @@ Place = tuple[str, ...]
 Deduplicating = Dedup | DedupSubstrings
 _SELECTING = (Dedup, Split)
 """Verbs whose documents have the columns that came in."""
+_HOLDS: Mapping[str, str] = {
+    **dict.fromkeys(("source", "documents", "selection"), "documents"),
+    "tokens": "tokens",
+    "sequences": "packed sequences, which are for exports",
+    "mixture": "a plan of what to draw from tokens, which only pretrain takes",
+    "artifact": "a file that other steps name in their parameters",
+    "model": "a trained model",
+}
+
+
+def mistakes(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
+    """What the steps of a recipe cannot take from each other, as far as the recipe alone says it: place and sentence."""
+    yield from misplaced(steps)
+    yield from misnamed(steps)
+    yield from unfit(steps)
+
+
+def misplaced(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
+    """Steps that take from one that holds another kind of thing: place and sentence."""
+    by_name = {step.name: step for step in steps}
+    kinds: dict[str, Kind] = {node.name: node.work.kind for step in steps for node in step.nodes(0)}
+    for step in steps:
+        held = _HOLDS.get(kinds.get(step.source or "", "work"))  # no such node, or an internal one: said elsewhere
+        verb = next((name for name, cls in VERBS.items() if isinstance(step.verb, cls)), "apply")
+        wanted, fit = _takes(step)
+        if held is None or kinds[step.source or ""] in fit:
+            continue
+        above = next((name for name in _upwards(step, by_name) if kinds.get(name) in fit), None)
+        remedy = f"write `from: {above}`" if above else "put a step with `tokenize` between"
+        mixed = ", or train from a `mix` step over it" if isinstance(step.verb, Pretrain) and above else ""
+        yield (
+            (step.name, "from"),
+            f"step {step.name!r}: {verb} takes {wanted}, and {step.source!r} holds {held}; {remedy}{mixed}",
+        )
+
+
+def _takes(step: Step) -> tuple[str, tuple[Kind, ...]]:
+    if isinstance(step.verb, Pretrain):
+        return "tokens or a mixture of them", ("tokens", "mixture")
+    if isinstance(step.verb, Pack | Mix):
+        return "tokens", ("tokens",)
+    return "documents", ("source", "documents", "selection")
+
+
+def _upwards(step: Step, by_name: Mapping[str, Step]) -> Iterator[str]:
+    """What a step takes from, what that takes from, and so on; a circle, which is said elsewhere, once."""
+    seen: set[str] = set()
+    at: Step | None = step
+    while at is not None and at.source is not None and at.source not in seen:
+        seen.add(at.source)
+        yield at.source
+        at = by_name.get(owner(at.source))
 
 
 def misnamed(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
@@ -74,7 +131,7 @@ def _above(step: Step, by_name: dict[str, Step]) -> tuple[Read, list[Step]] | No
 
 
 def _sources_from_column(read: Read) -> bool:
-    return any(target == "source" for target, _ in read.columns)
+    return any(target == "source" for target, _ in read.fields)
 
 
 def _named_sources(verb: Deduplicating) -> Iterator[tuple[Place, str]]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from operators.dedup.columns import Columns
 from operators.kernels.shingles import KeyArray
+from pipeline.documents import ID_TYPE
 from pipeline.errors import UserError
 from pipeline.value import Strings, Value
 
@@ -200,6 +201,23 @@ def _first_address(shard: int, level: int) -> int:
 def word_pairs(digests: bytes | memoryview) -> KeyArray:
     """16-byte values as uint64 (N, 2) that sort as the bytes do."""
     return np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def id_pairs(docs: pa.Table, asked_by: str) -> KeyArray:
+    """The ids of N documents as numbers that sort as they do: uint64 (N, 2).
+
+    Raises:
+        UserError: they are not 16 bytes each, which those of a read step are; it names ``asked_by``.
+    """
+    column = docs["id"].combine_chunks()
+    if column.type != ID_TYPE or column.null_count:
+        found = f"{column.type} with {column.null_count} nulls"
+        msg = f"{asked_by} needs 16-byte ids without nulls, got {found}; let a read step give them"
+        raise UserError(msg)
+    if len(column) == 0:
+        return np.zeros((0, 2), np.uint64)
+    buffers: list[Any] = column.buffers()
+    return word_pairs(memoryview(buffers[1])[column.offset * 16 : (column.offset + len(column)) * 16])
 
 
 def date_keys(dates: pa.Array) -> KeyArray:

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from operators.dedup.order import date_keys, source_keys, value_column, word_pairs
+from operators.dedup.order import date_keys, id_pairs, source_keys, value_column, word_pairs
 from operators.kernels.buffers import OffsetArray, TextBuffers, text_buffers
 from operators.kernels.minhash import minhash, slots
 from operators.kernels.shingles import HashArray
-from pipeline.documents import ID_TYPE, SCHEMA
+from pipeline.documents import SCHEMA
 from pipeline.errors import UserError
 from pipeline.rejects import languages, sources
 
@@ -46,12 +46,11 @@ def sketch(docs: pa.Table, shingled: Shingled | None, num_perm: int, values: Seq
     with repeats, and ``slots``: uint8 (N, num_perm).
 
     Raises:
-        TypeError: the ids are not 16 bytes each; they come from a read step.
-        UserError: a column of ``values`` is missing or holds no numbers.
+        UserError: the ids are not 16 bytes each, or a column of ``values`` is missing or holds no numbers.
     """
     texts = text_buffers(docs["text"])
     columns: Arrays = {
-        "id": _ids(docs),
+        "id": id_pairs(docs, "dedup"),
         "hash": word_pairs(_text_hashes(texts)),
         "bytes": np.diff(texts.offsets).astype(np.uint64),
         "date": _dates(docs),
@@ -64,19 +63,6 @@ def sketch(docs: pa.Table, shingled: Shingled | None, num_perm: int, values: Seq
         columns["shingles"] = np.diff(starts).astype(np.uint32)
         columns["slots"] = slots(minhash(hashes, starts, num_perm))
     return columns
-
-
-def _ids(docs: pa.Table) -> npt.NDArray[np.uint64]:
-    column = docs["id"]
-    if column.type != ID_TYPE or column.null_count:
-        found = f"{column.type} with {column.null_count} nulls"
-        msg = f"dedup needs 16-byte ids without nulls, got {found}; let a read step give them"
-        raise TypeError(msg)
-    array = column.combine_chunks()
-    if len(array) == 0:
-        return np.zeros((0, 2), np.uint64)
-    buffers: list[Any] = array.buffers()
-    return word_pairs(memoryview(buffers[1])[array.offset * 16 : (array.offset + len(array)) * 16])
 
 
 def _text_hashes(texts: TextBuffers) -> bytes:

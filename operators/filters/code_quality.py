@@ -16,7 +16,6 @@ from operators.code_files import REDPAJAMA, kinds
 from operators.kernels import code, code_comments
 from operators.kernels.buffers import text_buffers
 from operators.kernels.code_languages import language_named, language_names
-from pipeline.errors import UserError
 from pipeline.operator import Bound, Filter
 from pipeline.value import Artifact, Strings
 
@@ -178,10 +177,7 @@ def _over(numbers: npt.NDArray[np.int64], others: npt.NDArray[np.int64]) -> npt.
 def _num_tokens(tokenizer: Artifact, texts: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
     from operators.tokenize.encoder import Encoder  # loads a library that is needed only here
 
-    if tokenizer.file is None:
-        msg = f"the tokenizer of step {tokenizer.step!r} is not made yet; outside a workflow name a {{file: path}}"
-        raise UserError(msg)
     filled: Any = pc.fill_null(texts, pa.scalar("", pa.large_string()))
     column = filled.combine_chunks() if isinstance(filled, pa.ChunkedArray) else filled
-    _, ends = Encoder.load(tokenizer.file).encode(column)
+    _, ends = Encoder.of(tokenizer).encode(column)
     return np.diff(ends)

@@ -19,11 +19,7 @@ from operators.kernels.keywords_lexicon import Search
 from operators.word_lists import MAX_ENTRY_CHARS, read_list, search_for
 from pipeline.named_files import FileState, file_state
 from pipeline.operator import Bound, Filter
-from pipeline.value import Artifact, Strings
-
-
-def _as_pairs(value: object) -> object:
-    return tuple(value.items()) if isinstance(value, Mapping) else value
+from pipeline.value import Artifact, Strings, as_pairs
 
 
 def _names_differ(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
@@ -36,14 +32,14 @@ def _names_differ(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], 
 
 ListName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Lists = Annotated[
-    tuple[tuple[ListName, Artifact | Strings], ...], BeforeValidator(_as_pairs), AfterValidator(_names_differ)
+    tuple[tuple[ListName, Artifact | Strings], ...], BeforeValidator(as_pairs), AfterValidator(_names_differ)
 ]
 """``{adult: {file: adult.txt}, casino: [free spins, 老虎机]}``"""
 Counts = Annotated[
-    tuple[tuple[str, Annotated[int, Field(ge=0)]], ...], BeforeValidator(_as_pairs), AfterValidator(_names_differ)
+    tuple[tuple[str, Annotated[int, Field(ge=0)]], ...], BeforeValidator(as_pairs), AfterValidator(_names_differ)
 ]
 Rates = Annotated[
-    tuple[tuple[str, Annotated[float, Field(ge=0)]], ...], BeforeValidator(_as_pairs), AfterValidator(_names_differ)
+    tuple[tuple[str, Annotated[float, Field(ge=0)]], ...], BeforeValidator(as_pairs), AfterValidator(_names_differ)
 ]
 """``{casino: 5}``: limits by list; lists that are not named have none."""
 

@@ -45,13 +45,24 @@ def _clear(tree: NodeArray, node: int) -> None:
         node >>= 1
 
 
-@kernel
-def best_fit(sizes: IntArray, capacity: int, row: IntArray) -> int:
-    """Put N items into rows of ``capacity``, in the order given, which is by size, largest first.
+@lean_kernel
+def _forget(tree: NodeArray, leaves: int, first: IntArray, rooms: IntArray) -> None:
+    """Offer none of these rooms any more."""
+    for k in range(len(rooms)):
+        room = rooms[k]
+        if first[room] >= 0:
+            first[room] = -1
+            _clear(tree, leaves + room)
 
-    sizes: int64 (N,), each from 1 to ``capacity``. row: int64 (N,), filled with each item's row. An item goes to the row
-    with the least room that holds it; of several with equal room, to the one filled last; else to a new row. Returns the
-    number of rows. Time: N times the logarithm of the capacity. Memory: 8 bytes an item, and 10 to 12 per unit of capacity.
+
+@kernel
+def best_fit(sizes: IntArray, group: npt.NDArray[Any], capacity: int, row: IntArray) -> int:
+    """Put N items into rows of ``capacity``, in the order given: group by group, and by size, largest first, in each.
+
+    sizes: int64 (N,), each from 1 to ``capacity``. group: uint64 (N,), equal ones side by side; no row holds items of two.
+    row: int64 (N,), filled with each item's row. An item goes to the row of its group with the least room that holds it; of
+    several with equal room, to the one filled last; else to a new row. Returns the number of rows. Time: N times the
+    logarithm of the capacity. Memory: 16 bytes an item, and 10 to 12 per unit of capacity.
     """
     leaves = 1
     while leaves <= capacity:
@@ -59,8 +70,12 @@ def best_fit(sizes: IntArray, capacity: int, row: IntArray) -> int:
     tree = np.zeros(2 * leaves, np.uint8)
     first = np.full(capacity + 1, -1, np.int64)  # room -> the row filled last that has it
     following = np.empty(len(sizes), np.int64)
-    rows = 0
+    rooms = np.empty(len(sizes), np.int64)
+    rows = begun = 0
     for item in range(len(sizes)):
+        if item > 0 and group[item] != group[item - 1]:
+            _forget(tree, leaves, first, rooms[begun:rows])
+            begun = rows
         size = sizes[item]
         room = _smallest_from(tree, leaves, size)
         if room < 0:
@@ -73,6 +88,7 @@ def best_fit(sizes: IntArray, capacity: int, row: IntArray) -> int:
                 _clear(tree, leaves + room)
         row[item] = chosen
         left = room - size
+        rooms[chosen] = left
         if left > 0:
             following[chosen] = first[left]
             first[left] = chosen
@@ -80,25 +96,7 @@ def best_fit(sizes: IntArray, capacity: int, row: IntArray) -> int:
     return rows
 
 
-@lean_kernel
-def neighbours(sizes: IntArray, group: npt.NDArray[Any], capacity: int, unit: IntArray) -> int:
-    """Join neighbours of one group into units of at most ``capacity``, each begun where the one before is full.
-
-    sizes: int64 (N,). group: uint64 (N,), equal ones side by side. unit: int64 (N,), filled with the unit of each. Returns
-    the number of units. One whose size is above the capacity is a unit of its own.
-    """
-    units, filled = 0, 0
-    for k in range(len(sizes)):
-        if k == 0 or group[k] != group[k - 1] or filled + sizes[k] > capacity:
-            units += 1
-            filled = 0
-        filled += sizes[k]
-        unit[k] = units - 1
-    return units
-
-
 def warm() -> None:
     """Compile the kernels of this module."""
     one = np.ones(1, np.int64)
-    best_fit(one, 1, np.zeros(1, np.int64))
-    neighbours(one, np.ones(1, np.uint64), 1, np.zeros(1, np.int64))
+    best_fit(one, np.ones(1, np.uint64), 1, np.zeros(1, np.int64))

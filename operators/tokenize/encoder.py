@@ -1,10 +1,10 @@
-"""Text to token ids: the fastest engine at hand that agrees with the reference."""
+"""Text to token ids: the fastest engines at hand that agree with the reference."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from operators.kernels.buffers import text_buffers
 from operators.tokenize.engines import FASTEST_FIRST, Engine, Ids, Offsets, Reference
 from operators.tokenize.foreign.files import json_of
+from operators.tokenize.han import han_rows, in_order
 from operators.tokenize.probes import probes
 from operators.tokenize.specials import as_text, without_specials
 from pipeline.errors import RunFailedError, UserError
@@ -44,16 +45,17 @@ class Encoder:
         self.dtype: np.dtype = np.dtype("<u2" if self.vocab_size < _U16_VOCAB else "<u4")
         """Little-endian type of the ids."""
         self.sha256 = hashlib.sha256(tokenizer_json.encode()).hexdigest()
-        self._engine = self._choose(whole, engine)
-        checked = self._engine is self._reference or engine != "auto"
-        self._unchecked_bytes = 0 if checked else _SAMPLE_BYTES
+        self._engines = self._choose(whole, engine)
+        to_check = [] if engine != "auto" else [one for one in self._engines if one is not self._reference]
+        self._unchecked_bytes = {one.name: _SAMPLE_BYTES for one in to_check}
 
     @classmethod
     def load(cls, path: str | Path, engine: EngineName = "auto") -> Encoder:
         """Read a tokenizer.json or a SentencePiece model; one instance a process and tokenizer. A step calls ``of``.
 
-        engine: ``auto`` takes the fastest one installed that gives the reference's ids on fixed texts, and has it
-        checked on the first real ones (see ``encode``); a name takes that one, unchecked.
+        engine: ``auto`` takes those installed that give the reference's ids on fixed texts, and has each checked on the
+        first real ones it gets (see ``encode``). The first of ``FASTEST_FIRST`` encodes; where the tokenizer works on
+        bytes and there is a second, that one encodes the documents in Han characters. A name takes that one, unchecked.
 
         Raises:
             UserError: not a tokenizer.json, or the engine named is not installed.
@@ -76,8 +78,8 @@ class Encoder:
 
     @property
     def engine(self) -> str:
-        """Name of the engine in use."""
-        return self._engine.name
+        """Names of the engines that texts are given to, by what they hold: the same for every shard of a dataset."""
+        return "+".join(one.name for one in self._engines)
 
     def token_id(self, token: str) -> int:
         """Id of a token such as the end mark.
@@ -99,33 +101,47 @@ class Encoder:
 
         Raises:
             ValueError: the column has nulls; drop those rows before.
-            RunFailedError: the engine chosen by ``auto`` differs from the reference on the first texts of this process.
+            RunFailedError: an engine chosen by ``auto`` differs from the reference on the first texts of this process.
         """
         if column.null_count:
             msg = f"cannot encode {column.null_count} nulls of {len(column)} texts; drop those rows before"
             raise ValueError(msg)
-        if self._unchecked_bytes > 0 and len(column):
-            self._check_sample(column)
-        try:
-            ids, offsets = self._engine.encode(column)
-        except RuntimeError as error:
-            _LOG.warning("%s failed (%s); tokenizers, whose ids are the same, takes these texts", self.engine, error)
-            ids, offsets = self._reference.encode(column)
+        most, for_han = self._engines[0], self._engines[-1]
+        rows = han_rows(column) if most is not for_han else np.zeros(len(column), np.bool_)
+        if rows.all() or not rows.any():
+            ids, offsets = self._encode_by(for_han if rows.any() else most, column)
+        else:
+            mask = pa.array(rows)
+            han = self._encode_by(for_han, column.filter(mask))
+            ids, offsets = in_order(rows, han, self._encode_by(most, column.filter(pc.invert(mask))))
         # Writable, as kernels are compiled for: an engine may hand out a view that is not.
         return ids.astype(self.dtype, copy=not ids.flags.writeable), offsets
 
-    def _choose(self, whole: str, engine: EngineName) -> Engine:
+    def _encode_by(self, engine: Engine, column: pa.Array) -> tuple[Ids, Offsets]:
+        if self._unchecked_bytes.get(engine.name, 0) > 0 and len(column):
+            self._check_sample(engine, column)
+        try:
+            return engine.encode(column)
+        except RuntimeError as error:
+            _LOG.warning("%s failed (%s); tokenizers, whose ids are the same, takes these texts", engine.name, error)
+            return self._reference.encode(column)
+
+    def _choose(self, whole: str, engine: EngineName) -> list[Engine]:
         if engine == "tokenizers":
-            return self._reference
+            return [self._reference]
         plain = without_specials(whole)
         texts = pa.array(probes(list(self.special_tokens), _added(plain)), pa.large_string())
+        wanted = cache(lambda: self._reference.encode(texts))
+        num_used = 1 + _byte_level(plain)
+        found: list[Engine] = []
         for candidate in FASTEST_FIRST:
-            if engine not in ("auto", candidate.name):
+            if engine not in ("auto", candidate.name) or len(found) == num_used:
                 continue
             try:
                 fast = candidate(plain)
-                if engine == candidate.name or _first_difference(fast, self._reference, texts) is None:
-                    return fast
+                if engine == candidate.name or _first_difference(fast.encode(texts), wanted()) is None:
+                    found.append(fast)
+                    continue
                 _LOG.warning("%s differs from tokenizers on %s; not used", fast.name, self.sha256[:16])
             except ImportError as error:
                 if engine == candidate.name:
@@ -136,21 +152,21 @@ class Encoder:
                     msg = f"engine {engine!r} cannot take this tokenizer: {error}; use engine 'auto'"
                     raise UserError(msg) from error
                 _LOG.info("%s cannot take tokenizer %s: %s", candidate.name, self.sha256[:16], error)
-        return self._reference
+        return found or [self._reference]
 
-    def _check_sample(self, column: pa.Array) -> None:
+    def _check_sample(self, engine: Engine, column: pa.Array) -> None:
         for sample in _samples(column):
-            row = _first_difference(self._engine, self._reference, sample)
+            row = _first_difference(engine.encode(sample), self._reference.encode(sample))
             if row is not None:
                 # Falling back would hold for this process alone: ids would depend on which worker got which shard.
                 start = str(sample[row].as_py())[:_SHOWN_CHARS]
                 msg = (
-                    f"engine {self._engine.name} gives other ids than tokenizers for the text that starts {start!r} "
-                    f"(tokenizer {self.sha256[:16]}); uninstall the package {self._engine.name}, or report this to its "
+                    f"engine {engine.name} gives other ids than tokenizers for the text that starts {start!r} "
+                    f"(tokenizer {self.sha256[:16]}); uninstall the package {engine.name}, or report this to its "
                     f"makers"
                 )
                 raise RunFailedError(msg)
-            self._unchecked_bytes -= pc.sum(pc.binary_length(sample)).as_py()
+            self._unchecked_bytes[engine.name] -= pc.sum(pc.binary_length(sample)).as_py()
 
 
 def _samples(column: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -187,15 +203,20 @@ def _names(tokenizer_json: str, whole: str, reference: Reference) -> tuple[dict[
     return ids, {token["content"]: ids[token["content"]] for token in _added(tokenizer_json) if token["special"]}
 
 
-def _first_difference(one: Engine, other: Engine, texts: pa.Array) -> int | None:
-    """The first text to which two engines give different ids."""
-    ids, offsets = one.encode(texts)
-    wanted_ids, wanted_offsets = other.encode(texts)
+def _byte_level(tokenizer_json: str) -> bool:
+    """Whether pieces of text are cut out and merged byte by byte."""
+    return b'"ByteLevel"' in orjson.dumps(orjson.loads(tokenizer_json).get("pre_tokenizer"))
+
+
+def _first_difference(found: tuple[Ids, Offsets], wanted: tuple[Ids, Offsets]) -> int | None:
+    """The first text to which two engines gave different ids."""
+    ids, offsets = found
+    wanted_ids, wanted_offsets = wanted
     if np.array_equal(offsets, wanted_offsets) and np.array_equal(ids, wanted_ids):
         return None
-    for row in range(len(texts)):
-        found = ids[offsets[row] : offsets[row + 1]]
-        if not np.array_equal(found, wanted_ids[wanted_offsets[row] : wanted_offsets[row + 1]]):
+    for row in range(len(wanted_offsets) - 1):
+        given = ids[offsets[row] : offsets[row + 1]]
+        if not np.array_equal(given, wanted_ids[wanted_offsets[row] : wanted_offsets[row + 1]]):
             return row
     return 0  # an engine whose offsets do not cover its ids
 

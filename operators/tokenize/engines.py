@@ -122,6 +122,8 @@ class Fastokens:
 
 
 FASTEST_FIRST: tuple[type[Gigatoken | Fastokens], ...] = (Gigatoken, Fastokens)
+"""On most texts. Where a tokenizer works on bytes, the second is 1.5 to 2.7 times as fast on Han, whose clauses are single
+pieces and seldom seen before; where it merges characters, the first is faster there too (21 to 23 MB/s beside 8 to 9)."""
 
 
 def _slices(column: pa.Array) -> Iterator[pa.Array]:

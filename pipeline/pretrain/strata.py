@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.errors import UserError
-from pipeline.value import Value
+from pipeline.value import Pairs, Value
 
 Codes = NDArray[np.int64]
 Key = Literal["source", "language", "quality"]
@@ -25,19 +24,6 @@ UNDEFINED = "undefined"
 UNNAMED = "und"
 """Stands for a source or a language that is not known."""
 _BETWEEN = "|"
-
-
-def as_pairs(value: object) -> object:
-    """A mapping, or a list of pairs, as pairs; whole numbers become floats, and what is neither is left to be refused."""
-    pairs = tuple(value.items()) if isinstance(value, Mapping) else value
-    if not isinstance(pairs, tuple | list):
-        return pairs
-    return tuple(
-        (pair[0], float(pair[1]) if type(pair[1]) is int else pair[1])
-        if isinstance(pair, tuple | list) and len(pair) == 2
-        else pair
-        for pair in pairs
-    )
 
 
 def _ascending(buckets: tuple[tuple[str, float | None], ...]) -> tuple[tuple[str, float | None], ...]:
@@ -82,9 +68,7 @@ class Buckets(Value):
     """
 
     column: str
-    buckets: Annotated[tuple[tuple[str, float | None], ...], BeforeValidator(as_pairs), AfterValidator(_ascending)] = (
-        Field(description="name -> smallest value")
-    )
+    buckets: Annotated[Pairs[float | None], AfterValidator(_ascending)] = Field(description="name -> smallest value")
 
     def names(self, values: Any) -> pa.Array:
         """The bucket of each value."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -12,19 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.documents import SCHEMA
 from pipeline.readers.codecs import encoding_of
-from pipeline.value import Artifact, Strings, Value
-
-
-def _as_pairs(value: object) -> object:
-    if isinstance(value, Mapping):
-        return tuple(value.items())
-    if isinstance(value, list | tuple):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    return value
-
-
-Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_as_pairs)]
-"""A mapping of names to names, kept as pairs so that it hashes."""
+from pipeline.value import Artifact, Pairs, Strings, Value
 
 
 def _as_artifact(value: object) -> object:
@@ -34,8 +21,9 @@ def _as_artifact(value: object) -> object:
 Format = Literal["warc", "wet", "jsonl", "parquet", "text"]
 ExtraType = Literal["string", "int", "float", "bool"]
 
-IDENTITY = ("id", "text", "url", "date", "license")
-"""Fields taken under their own names where ``columns`` is empty; so are ``label`` and ``language`` (or ``lang``)."""
+_IDENTITY = ("id", "text", "url", "date", "license")
+_DEFAULTS = {**{name: (name,) for name in (*_IDENTITY, "label")}, "language": ("language", "lang")}
+"""Target column to the fields it is taken from where ``columns`` does not name it."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NOT_TARGETS = ("origin", "record_id")
@@ -52,10 +40,10 @@ class Read(Value):
 
     columns (JSONL, Parquet): target column to field, dotted for nested ones, as in ``{text: content, url: meta.url}``.
     ``text``, ``url``, ``date``, ``license`` and ``source`` fill the fixed columns, ``id`` the record's own key, any
-    other target becomes a further column. Where empty, ``id``, ``text``, ``url``, ``date``, ``license``, ``label`` and
-    ``language`` (else ``lang``) are taken from fields of those names, where there are such. column_types: how further
-    columns of JSONL are stored, default string (what is no string is kept as JSON text). Those of Parquet keep their
-    type.
+    other target becomes a further column. Of ``id``, ``text``, ``url``, ``date``, ``license``, ``label`` and
+    ``language`` (else ``lang``), those that it does not name are taken from fields of their own names, where there are
+    such; ``{url: null}`` takes none. column_types: how further columns of JSONL that ``columns`` names are stored,
+    default string (what is no string is kept as JSON text). Those of Parquet that it names keep their type.
 
     documents, encoding (text): what is one document; how it is encoded (a WHATWG label, default: told from the bytes of
     each document). encoding does not apply to JSONL, which is UTF-8.
@@ -74,10 +62,10 @@ class Read(Value):
     format: Format
     paths: Strings = ()
     paths_from: str | None = None
-    epochs: Annotated[tuple[tuple[str, Strings], ...], BeforeValidator(_as_pairs)] = ()
+    epochs: Pairs[Strings] = ()
     source: str | None = None
-    columns: Pairs = ()
-    column_types: Annotated[tuple[tuple[str, ExtraType], ...], BeforeValidator(_as_pairs)] = ()
+    columns: Pairs[str | None] = ()
+    column_types: Pairs[ExtraType] = ()
     documents: Literal["file", "line", "paragraph"] = "file"
     encoding: str | None = None
     split_bytes: int = Field(default=256 << 20, ge=1)
@@ -97,7 +85,10 @@ class Read(Value):
             if targets.count(target) > 1 or target in _NOT_TARGETS or not target:
                 msg = f"column {target!r} cannot be a target (given twice, empty, or filled by the reader itself)"
                 raise ValueError(msg)
-        own = {*targets} - {*IDENTITY, "source"}
+        if ("text", None) in self.columns:
+            msg = "text cannot be null: it is what a document is; name its field, as in columns: {text: content}"
+            raise ValueError(msg)
+        own = {target for target, path in self.columns if path is not None} - {*_IDENTITY, "source"}
         stray = [target for target, _ in self.column_types if target not in own]
         if stray or (self.column_types and self.format != "jsonl"):
             msg = f"column_types are for further columns of jsonl that columns names, got {stray or self.format}"
@@ -135,10 +126,10 @@ class Read(Value):
     @property
     def fields(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Target column -> dotted fields to try, the first that is there."""
-        if not self.columns:
-            return (*((name, (name,)) for name in IDENTITY), ("label", ("label",)), ("language", ("language", "lang")))
-        named = tuple((target, (path,)) for target, path in self.columns)
-        return named if any(target == "text" for target, _ in named) else (("text", ("text",)), *named)
+        named = {target: (path,) for target, path in self.columns if path is not None}
+        off = {target for target, path in self.columns if path is None}
+        unnamed = {target: paths for target, paths in _DEFAULTS.items() if target not in named and target not in off}
+        return (*named.items(), *unnamed.items())
 
     @property
     def text_field(self) -> str:

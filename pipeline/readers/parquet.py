@@ -84,12 +84,12 @@ class _Rows:
 
     def further(self, schema: pa.Schema) -> pa.Schema:
         """The columns beyond the fixed ones; those the recipe names keep their type."""
-        fields = []
+        fields, named = [], dict(self.options.columns)
         for target, _ in self.options.fields:
             if target in SCHEMA.names:
                 continue
             kind = pa.string()
-            if self.options.columns and target in self.found:
+            if target in named and target in self.found:
                 kind = _type_at(schema, self.found[target])
             fields.append(pa.field(target, kind))
         has_id = any(target == "id" for target, _ in self.options.fields)
@@ -170,7 +170,11 @@ class _Rows:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             if pa.types.is_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
                 return pa.array([None if v is None else v.hex() for v in column.to_pylist()], pa.string())
-            msg = f"{self.path}: column {'.'.join(self.found[target])!r} cannot be the {target}: it holds {column.type}"
+            place = ".".join(self.found[target])
+            msg = (
+                f"{self.path}: column {place!r} cannot be the {target}: it holds {column.type}; "
+                f"name another field in the recipe, or none, as in columns: {{{target}: null}}"
+            )
             raise UserError(msg) from error
 
     def _further(self, table: pa.Table, wanted: pa.Field) -> pa.Array:

@@ -41,12 +41,12 @@ def found_fields(options: Read, schema: pa.Schema, path: str) -> dict[str, tuple
     Raises:
         UserError: the text, or a column that the recipe names, is not there.
     """
-    found = {}
+    found, named = {}, dict(options.columns)
     for target, names in options.fields:
         places = [place for place in (field_path(schema, name) for name in names) if place is not None]
         if places:
             found[target] = places[0]
-        elif target == "text" or options.columns:
+        elif target == "text" or target in named:
             msg = (
                 f"{path} has no column {names[0]!r} (asked for as {target!r}); it has: {', '.join(schema.names)}. "
                 f"Name the right one in the recipe, as in columns: {{{target}: name}}"

@@ -106,7 +106,7 @@ def _step(step: StepAccount, *, quote: bool) -> Markup:
 
 
 def removed_by_source(step: StepAccount) -> list[tuple[str, int, int]]:
-    """Sources, the documents each had, and how many of those were removed; the one that lost most first."""
+    """Sources, the documents each had, and how many of those are gone; the one that lost most first."""
     into: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     for groups, counter in ((step.ledger.group_into, into), (step.ledger.group_kept, kept)):
@@ -124,9 +124,8 @@ def _sources(step: StepAccount) -> Markup | None:
         for name, docs, gone in rows[:_SOURCES]
     ]
     more = element("p", f"The {_SOURCES} that lost most of {len(rows):,}.", class_="note")
-    return markup(
-        [table(("source", "documents", "removed", "share", ""), shown), more if len(rows) > _SOURCES else None]
-    )
+    gone = "removed or taken down" if step.ledger.taken_down.docs else "removed"
+    return markup([table(("source", "documents", gone, "share", ""), shown), more if len(rows) > _SOURCES else None])
 
 
 def _histograms(found: Clusters) -> list[Markup]:

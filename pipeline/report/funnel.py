@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pipeline.ledger import Count, Ledger, merge_counts
+from pipeline.ledger import Count, Flow, Ledger, merge_counts
 from pipeline.report.account import Account, StepAccount
 from pipeline.report.units import share
 
+TAKEN_DOWN = "taken down"
 _OF_DOCUMENTS = ("source", "documents", "selection", "tokens")
+
+Reasons = tuple[tuple[str, Count], ...]
+"""Why documents left, most frequent first."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class FunnelRow:
     operator: str
     into: Amount
     out: Amount
-    reasons: tuple[tuple[str, Count], ...]
-    """Why documents left here, most frequent first."""
+    reasons: Reasons
+    """Why documents left here."""
     seconds: float
     of_split: bool = False
     """True of a set of a split: what did not go into it went into another."""
@@ -111,9 +115,23 @@ def _rows(account: Account, step: StepAccount, rates: TokenRates | None) -> Iter
             step.verb if flow.operator == step.name and step.verb != "apply" else flow.operator,
             _amount(flow.into, rates, raw=account.is_raw(step, position)),
             _amount(flow.out, rates, raw=raw_out),
-            _reasons(ledger, flow.operator, rest=position == last),
+            _whole(_reasons(ledger, flow.operator, rest=position == last), flow, ledger),
             flow.seconds,
         )
+    yield from _taken_out(account, step, rates)
+
+
+def _taken_out(account: Account, step: StepAccount, rates: TokenRates | None) -> Iterator[FunnelRow]:
+    """A row for what takedowns took out of the documents that a step's operators had kept."""
+    ledger, last = step.ledger, step.ledger.flows[-1]
+    gone = Count()
+    for counted in last.out.values():
+        gone.merge(counted)
+    gone.add(-ledger.kept.docs, -ledger.kept.bytes, -ledger.kept.tokens)
+    if ledger.taken_down.docs and gone.docs > 0:
+        raw = account.is_raw(step, None)
+        into, out = (_amount(counts, rates, raw=raw) for counts in (last.out, _languages(ledger, "kept")))
+        yield FunnelRow(step.name, "takedown", into, out, ((TAKEN_DOWN, gone),), 0.0)
 
 
 def _languages(ledger: Ledger, side: str) -> dict[str, Count]:
@@ -142,7 +160,7 @@ def _amount(counts: Mapping[str, Count], rates: TokenRates | None, *, raw: bool)
     return Amount(whole.docs, whole.bytes, tokens)
 
 
-def _reasons(ledger: Ledger, operator: str | None, *, rest: bool = False) -> tuple[tuple[str, Count], ...]:
+def _reasons(ledger: Ledger, operator: str | None, *, rest: bool = False) -> Reasons:
     """Why documents left at an operator (None: in the whole step).
 
     rest: also those of no operator in the flows, such as duplicates, so that nothing goes unsaid.
@@ -160,4 +178,17 @@ def _reasons(ledger: Ledger, operator: str | None, *, rest: bool = False) -> tup
     for owner, counted in ledger.quarantined.items():
         if operator is None or owner == operator or (rest and owner not in known):
             found["quarantined" if owner == operator else f"quarantined by {owner}"] = counted
+    if operator is None:
+        found[TAKEN_DOWN] = ledger.taken_down
+    return _by_number(found)
+
+
+def _whole(reasons: Reasons, flow: Flow, ledger: Ledger) -> Reasons:
+    """With the documents that left at an operator and were taken down since: they no longer stand under their reason."""
+    gone = sum(c.docs for c in flow.into.values()) - sum(c.docs for c in flow.out.values())
+    missing = min(gone - sum(c.docs for _, c in reasons), ledger.taken_down.docs)
+    return _by_number({**dict(reasons), TAKEN_DOWN: Count(missing)}) if missing > 0 else reasons
+
+
+def _by_number(found: Mapping[str, Count]) -> Reasons:
     return tuple(sorted(((name, c) for name, c in found.items() if c.docs), key=lambda item: (-item[1].docs, item[0])))

@@ -160,6 +160,7 @@ def _ledger(step: StepAccount) -> Markup:
     rows = [("dropped", key, c) for key, c in ledger.dropped.items()]
     rows += [("duplicate", key, c) for key, c in ledger.duplicates.items()]
     rows += [("quarantined", key, c) for key, c in ledger.quarantined.items()]
+    rows += [("taken down", "", ledger.taken_down)] if ledger.taken_down.docs else []
     rows.sort(key=lambda row: (-row[2].docs, row[1]))
     cells = [(kind, key, count(c.docs), share(c.docs, ledger.into.docs), size(c.bytes)) for kind, key, c in rows]
     return markup(

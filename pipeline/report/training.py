@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.pretrain.metrics import read_metrics
 from pipeline.report import svg
 from pipeline.report.account import Account, StepAccount
 from pipeline.report.markup import Markup, element, markup, section, table
-from pipeline.report.units import count, number
+from pipeline.report.units import count, number, share
 
 METRICS = "metrics.jsonl"
 
@@ -21,6 +22,13 @@ class Training:
     step: str
     steps: tuple[dict[str, Any], ...]
     evaluations: tuple[dict[str, Any], ...]
+    epochs: Mapping[str, float] = field(default_factory=dict)
+    """How often each stratum of a mixture was read; empty until the training is done."""
+
+    @property
+    def strata(self) -> Mapping[str, int]:
+        """Tokens of each stratum up to the last step; empty where it was not trained from a mixture."""
+        return self.steps[-1].get("strata", {}) if self.steps else {}
 
     @property
     def summary(self) -> str | None:
@@ -44,20 +52,23 @@ def _read(step: StepAccount) -> Training | None:
     if not step.dataset.run.storage.exists(name):
         return None
     lines = read_metrics(step.dataset.run.storage.local_path(name))
+    facts = next((commit.facts for commit in step.dataset.commits.values()), {})
     return Training(
         step.name,
         tuple(line for line in lines if "evaluation" not in line),
         tuple(line for line in lines if "evaluation" in line),
+        {name: drawn["epochs"] for name, drawn in facts.get("strata", {}).items()},
     )
 
 
 def training(account: Account) -> Markup | None:
     """The section; None where nothing was trained."""
-    parts = [_model(one) for one in trainings(account)]
+    parts = [model_part(one) for one in trainings(account)]
     return section("Training", *parts) if parts else None
 
 
-def _model(one: Training) -> Markup:
+def model_part(one: Training) -> Markup:
+    """Curves and tables of one model."""
     loss = svg.Curve("training", [line["step"] for line in one.steps], [line["loss"] for line in one.steps])
     at = [line["step"] for line in one.evaluations]
     held_out = svg.Curve("held out", at, [line["loss"] for line in one.evaluations], marks=True)
@@ -89,5 +100,16 @@ def _model(one: Training) -> Markup:
                 class_="charts",
             ),
             table(head, rows, text_columns=0) if rows else None,
+            _strata(one),
         ]
     )
+
+
+def _strata(one: Training) -> Markup | None:
+    """What a mixture gave to the training, most tokens first."""
+    whole = sum(one.strata.values())
+    rows = [
+        (name, count(tokens), share(tokens, whole), f"{one.epochs[name]:.2f}" if name in one.epochs else "-")
+        for name, tokens in sorted(one.strata.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return table(("stratum", "tokens drawn", "share", "epochs"), rows, text_columns=1) if rows else None

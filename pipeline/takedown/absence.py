@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from zstandard import ZstdDecompressor
@@ -18,7 +17,7 @@ from pipeline.storage import Storage
 from pipeline.stores import open_input
 from pipeline.takedown.finder import Finder
 from pipeline.takedown.generation import PENDING
-from pipeline.takedown.suppression import LIST_FILE, Suppression, register
+from pipeline.takedown.suppression import LIST_FILE, Suppression
 
 CHUNK = 16 << 20
 NOT_SEARCHED = (LIST_FILE, PENDING, "run.lock")
@@ -30,43 +29,52 @@ _LEAST_URL = 12  # shorter ones are found in columns of URLs only
 _OTHERS = 1000  # documents with the same words that are named
 
 
+_KINDS = ("ids", "urls", "texts", "tokens")
+
+
 @dataclass(frozen=True)
 class Needles:
-    """What is searched for. urls, texts: as bytes; tokens: as they lie in payloads of token shards."""
+    """What is searched for. urls, texts: as bytes; tokens: as they lie in payloads of token shards.
+
+    holders: 16 bytes of an id and a stretch of tokens each: the other documents that held the stretch before anything was
+    rewritten. Who else has it afterwards has it of a document that should be gone.
+    """
 
     ids: frozenset[bytes] = frozenset()
     urls: frozenset[bytes] = frozenset()
     texts: frozenset[bytes] = frozenset()
     tokens: frozenset[bytes] = frozenset()
+    holders: frozenset[bytes] = frozenset()
 
     def joined(self, other: Needles) -> Needles:
         """Both."""
-        return Needles(
-            self.ids | other.ids, self.urls | other.urls, self.texts | other.texts, self.tokens | other.tokens
-        )
+        return Needles(*(getattr(self, name) | getattr(other, name) for name in (*_KINDS, "holders")))
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {name: len(getattr(self, name)) for name in _KINDS}
 
     def to_json(self) -> dict[str, list[str]]:
         """Plain data."""
-        return {name: sorted(one.hex() for one in getattr(self, name)) for name in ("ids", "urls", "texts", "tokens")}
+        return {name: sorted(one.hex() for one in getattr(self, name)) for name in (*_KINDS, "holders")}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Sequence[str]]) -> Needles:
         """Read what ``to_json`` wrote."""
-        names = ("ids", "urls", "texts", "tokens")
-        return cls(**{name: frozenset(bytes.fromhex(one) for one in data[name]) for name in names})
+        return cls(**{name: frozenset(bytes.fromhex(one) for one in data[name]) for name in (*_KINDS, "holders")})
 
 
 @dataclass
 class Proof:
     """What a search showed.
 
-    present: (file, what) of the documents themselves: must be empty. elsewhere: id (hex) or file -> what of other documents'
+    needles: how many were searched for, by kind. present: (file, what) of the documents themselves: must be empty. elsewhere: id (hex) or file -> what of other documents'
     text holds the same words, or names the URL.
     """
 
     files: int = 0
     num_bytes: int = 0
-    needles: int = 0
+    needles: Mapping[str, int] = field(default_factory=dict)
     present: list[tuple[str, str]] = field(default_factory=list)
     elsewhere: dict[str, set[str]] = field(default_factory=dict)
 
@@ -89,7 +97,7 @@ def prove(storage: Storage, needles: Needles, forbidden: Suppression) -> Proof:
         if name.endswith(".parquet"):
             search.rows(name, storage.local_path(name))
         elif name.endswith(".bin") and f"{name[:-4]}.offsets.npy" in names:
-            search.payload(storage.local_path(name))
+            search.payload(name, storage.local_path(name))
         else:
             raw += [(name, kind, needle) for kind, needle in search.stream(storage, name)]
     shared = search.shared
@@ -99,6 +107,14 @@ def prove(storage: Storage, needles: Needles, forbidden: Suppression) -> Proof:
         else:
             proof.present.append((name, kind))
     return proof
+
+
+def holders(storage: Storage, payloads: Iterable[str], needles: Needles, forbidden: Suppression) -> Needles:
+    """The same, with the other documents that hold the stretches of tokens in payloads as they are."""
+    search = _Search(needles, forbidden)
+    for name in payloads:
+        search.payload(name, storage.local_path(name))
+    return replace(needles, holders=needles.holders | search.held)
 
 
 class _Search:
@@ -115,7 +131,10 @@ class _Search:
         self._tokens = sorted(needles.tokens)
         self._token_finder = Finder(self._tokens)
         self._longest = max((len(one) for one in (*patterns, *self._tokens)), default=1)
-        self.proof = Proof(needles=len(patterns) + len(self._tokens))
+        self._holders = needles.holders
+        self.proof = Proof(needles=needles.counts())
+        self.held: set[bytes] = set()
+        """As ``Needles.holders``."""
         self.shared: set[bytes] = set()
         """Stretches of text that other documents have too."""
 
@@ -151,21 +170,34 @@ class _Search:
 
     # -- other files ----------------------------------------------------------------------------------------------
 
-    def payload(self, path: Path) -> None:
-        """Tokens: a stretch of them that is in another document is that document's."""
+    def payload(self, name: str, path: Path) -> None:
+        """Tokens: a stretch is another document's if it lies in it whole, and did so before."""
         if not self._tokens or not path.stat().st_size:
             return
         data = np.memmap(path, np.uint8, "r")
         self.proof.num_bytes += len(data)
         size = np.dtype(_dtype_of(path)).itemsize
         offsets = np.load(path.with_suffix(".offsets.npy"), mmap_mode="r") * size
-        documents = pq.read_table(path.with_suffix(".docs.parquet"), columns=["id"])["id"]
+        table = pq.read_table(path.with_suffix(".docs.parquet"), columns=["id", "url"])
+        gone, ids = self._forbidden.rows(table), table["id"]
         for start in range(0, len(data), CHUNK):
             part = bytes(data[start : start + CHUNK + self._longest])
-            for _, at in self._token_finder.hits(part):
-                if (start + at) % size == 0:
-                    row = int(np.searchsorted(offsets, start + at, side="right")) - 1
-                    self.proof.also(documents[row].as_py().hex(), "tokens")
+            for which, at in self._token_finder.hits(part):
+                begin, needle = start + at, self._tokens[which]
+                if begin % size:
+                    continue
+                row = int(np.searchsorted(offsets, begin, side="right")) - 1
+                inside = row < len(ids) and begin + len(needle) <= offsets[row + 1] and not gone[row]
+                self._token_hit(name, ids[row].as_py() if inside else None, needle)
+
+    def _token_hit(self, name: str, owner: bytes | None, needle: bytes) -> None:
+        """owner: None where the stretch is of no document that may be there."""
+        if owner is not None:
+            self.held.add(owner + needle)
+        if owner is not None and owner + needle in self._holders:
+            self.proof.also(owner.hex(), "tokens")
+        elif (name, "tokens") not in self.proof.present:
+            self.proof.present.append((name, "tokens"))
 
     def stream(self, storage: Storage, name: str) -> Iterator[tuple[str, bytes]]:
         """Any other file, as it is and, where it is compressed, as it was: (kind, needle) of each hit."""
@@ -229,12 +261,3 @@ def _dtype_of(path: Path) -> str:
     """u2 or u4, by the size of a payload and of its tokens."""
     tokens = int(np.load(path.with_suffix(".offsets.npy"), mmap_mode="r")[-1])
     return "<u4" if tokens and path.stat().st_size == 4 * tokens else "<u2"
-
-
-def pending(storage: Storage) -> Needles:
-    """What a takedown that did not end has yet to prove; nothing where none is under way, or was never in force."""
-    if not storage.exists(PENDING):
-        return Needles()
-    found = orjson.loads(storage.read_bytes(PENDING))
-    in_force = len(register(storage).requests) >= found["request"]
-    return Needles.from_json(found["needles"]) if in_force else Needles()

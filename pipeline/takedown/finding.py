@@ -19,8 +19,8 @@ from pipeline.report.reading import parquet
 from pipeline.shards import read_keep
 from pipeline.takedown.fragments import fragments
 from pipeline.takedown.holding import needs_reading, read_again, row_tables, source_shard
-from pipeline.takedown.related import related
-from pipeline.takedown.suppression import Suppression
+from pipeline.takedown.related import Cluster, clusters, related
+from pipeline.takedown.suppression import Register, Suppression
 
 Key = tuple[str, int]
 """(step, shard)."""
@@ -53,20 +53,22 @@ class Found:
     """What a takedown is about.
 
     forbidden: what was asked for and the ids that were found by it. pages: by id; without one, what could not be read.
-    related: (id, URL, what it is to the pages) of members of the same clusters. texts: fragments of the texts.
+    related: (id, URL, what it is to the pages) of members of the same clusters that stay. clusters: of deduplication that
+    have one of the pages. texts: fragments of the texts.
     """
 
     forbidden: Suppression
     pages: dict[bytes, Page] = field(default_factory=dict)
     nameless: list[Page] = field(default_factory=list)
     related: dict[bytes, tuple[str | None, str]] = field(default_factory=dict)
+    clusters: list[Cluster] = field(default_factory=list)
     gone: dict[Key, Gone] = field(default_factory=dict)
     hits: set[Key] = field(default_factory=set)
     texts: set[bytes] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
-def find(run: Run, asked: Suppression, *, with_duplicates: bool = False) -> Found:
+def find(run: Run, asked: Suppression, before: Register, *, with_duplicates: bool = False) -> Found:
     """Everything in a run that a list forbids.
 
     with_duplicates: also what stands for these documents, and what they or it stand for, in deduplication.
@@ -76,12 +78,12 @@ def find(run: Run, asked: Suppression, *, with_duplicates: bool = False) -> Foun
     """
     number = next(iter([*asked.ids.values(), *asked.urls.values(), *asked.domains.values()]), 0)
     ids = _ids(run, asked)
-    others = related(run, ids)
+    together = clusters(run, before, asked, ids)
     if with_duplicates:
-        ids |= others.keys()
-        others = {}
+        ids = ids.union(*(one.members for one in together))
+    others = related(run, together, {*ids, *before.suppression.ids})
     forbidden = asked.joined(Suppression(ids=dict.fromkeys(sorted(ids), number)))
-    found = Found(forbidden, related=others)
+    found = Found(forbidden, related=others, clusters=together)
     for step in run.nodes:
         if run.nodes[step]["dataset"] is not None:
             _search(run[step], found)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ import pyarrow.compute as pc
 
 from pipeline.errors import RunFailedError, UserError
 from pipeline.storage import Storage
+from pipeline.takedown.urls import Ints, Spans, ascii_host, host_of, is_among, normal, shorts_of, url_hashes, url_key
 
 Mask = npt.NDArray[np.bool_]
-Strings = pa.Array | pa.ChunkedArray
 
 LIST_FILE = "suppressed.json"
 """Under a run: its generation, the takedowns it has seen, and what they forbid."""
@@ -29,13 +28,13 @@ FORMAT_VERSION = 1
 
 _ID = re.compile(r"[0-9a-fA-F]{32}")
 _DOMAIN = re.compile(r"[^\s/?#@:]+\.[^\s/?#@:]+")
-_URL = r"(?s)^(?:(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//)?(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^/?#:]*)(?::(?P<port>[0-9]*))?(?P<rest>[^#]*)"
+_ROWS_AT_ONCE = 1 << 16
 _MOST_LABELS = 32  # of a host name; a name of 253 characters with more of them is nobody's domain
 
 
 @dataclass(frozen=True)
 class Suppression:
-    """What is forbidden, and by which request. urls: SHA-256 of ``url_keys``; domains: with all below them."""
+    """What is forbidden, and by which request. urls: ``url_hashes``; domains: in their ASCII form, with all below."""
 
     ids: Mapping[bytes, int] = field(default_factory=dict)
     urls: Mapping[bytes, int] = field(default_factory=dict)
@@ -49,36 +48,67 @@ class Suppression:
         """Rows of a table that are forbidden, by its columns ``id`` and ``url``, those of them that there are."""
         mask = np.zeros(table.num_rows, np.bool_)
         if self.ids and "id" in table.column_names:
-            wanted = pa.array(list(self.ids), pa.binary())
-            mask |= _flags(pc.is_in(table["id"].cast(pa.binary()), value_set=wanted, skip_nulls=True))
-        if (self.urls or self.domains) and "url" in table.column_names and table.num_rows:
-            mask |= self._places(table["url"].cast(pa.string()).combine_chunks())
+            mask |= _flags(pc.is_in(table["id"].cast(pa.binary()), value_set=self._wanted_ids, skip_nulls=True))
+        if (self.urls or self.domains) and "url" in table.column_names:
+            first = 0
+            for chunk in table["url"].cast(pa.string()).chunks:
+                for start in range(0, len(chunk), _ROWS_AT_ONCE):
+                    part = chunk.slice(start, _ROWS_AT_ONCE)
+                    mask[first : first + len(part)] |= self._places(part)
+                    first += len(part)
         return mask
 
     def _places(self, urls: pa.Array) -> Mask:
+        """Rows whose short hashes are listed, then of these the ones that are meant."""
+        rows, spans = normal(urls)
         mask = np.zeros(len(urls), np.bool_)
-        if self.domains:
-            hosts, wanted = _hosts(urls), pa.array(list(self.domains), pa.string())
-            for _ in range(_MOST_LABELS):
-                mask |= _flags(pc.is_in(hosts, value_set=wanted, skip_nulls=True))
-                hosts = pc.replace_substring_regex(hosts, r"^[^.]*\.?", "")
-                if not _flags(pc.greater(pc.binary_length(hosts), 0)).any():
-                    break
-        if self.urls:
-            keys = url_keys(urls).to_pylist()
-            mask |= np.fromiter((key is not None and url_hash(key) in self.urls for key in keys), np.bool_, len(keys))
+        mask[rows] = self._may_be(spans, spans.hosts() if self.domains else spans)
+        others = pc.is_valid(urls).to_numpy(zero_copy_only=False)
+        others[rows] = False
+        rest = np.flatnonzero(others)
+        texts = _strings(urls, rest)
+        keys = pa.array([url_key(text).encode("utf-8", "surrogatepass") for text in texts], pa.binary())
+        hosts = [host_of(text).encode("utf-8", "surrogatepass") for text in texts] if self.domains else []
+        mask[rest] = self._may_be(Spans.of(keys), Spans.of(pa.array(hosts, pa.binary())))
+        found = np.flatnonzero(mask)
+        mask[found] = [self._forbids(text) for text in _strings(urls, found)]
         return mask
+
+    def _may_be(self, keys: Spans, hosts: Spans) -> Mask:
+        mask = np.zeros(len(keys.starts), np.bool_)
+        if self.urls:
+            mask |= is_among(keys.short(), self._short_urls)
+        if self.domains:
+            mask |= hosts.below(self._short_domains, _MOST_LABELS)
+        return mask
+
+    def _forbids(self, url: str) -> bool:
+        return url_hash(url) in self.urls or self._domain(url) is not None
+
+    def _domain(self, url: str) -> str | None:
+        """The listed domain that a URL lies in."""
+        labels = host_of(url).split(".")
+        names = (".".join(labels[k:]) for k in range(min(len(labels), _MOST_LABELS)))
+        return next((name for name in names if name in self.domains), None)
+
+    @cached_property
+    def _short_urls(self) -> npt.NDArray[np.uint32]:
+        return shorts_of(list(self.urls))
+
+    @cached_property
+    def _short_domains(self) -> npt.NDArray[np.uint32]:
+        return shorts_of(url_hashes(list(self.domains)))
+
+    @cached_property
+    def _wanted_ids(self) -> pa.Array:
+        return pa.array(list(self.ids), pa.binary())
 
     def request(self, query: str) -> int | None:
         """The number of the request that forbids an id (32 hex digits) or a URL; None where none does."""
         if _ID.fullmatch(query):
             return self.ids.get(bytes.fromhex(query))
-        array = pa.array([query], pa.string())
-        found = self.urls.get(url_hash(url_keys(array)[0].as_py()))
-        if found is not None or not self.rows(pa.table({"url": array}))[0]:
-            return found
-        host = _hosts(array)[0].as_py()
-        return next(number for name, number in self.domains.items() if host == name or host.endswith(f".{name}"))
+        found, domain = self.urls.get(url_hash(query)), self._domain(query)
+        return found if found is not None or domain is None else self.domains[domain]
 
     def joined(self, other: Suppression) -> Suppression:
         """Both; what both forbid stands under the request of this one."""
@@ -88,7 +118,7 @@ class Suppression:
         """Plain data."""
         return {
             "ids": {key.hex(): number for key, number in sorted(self.ids.items())},
-            "urls_sha256": {key.hex(): number for key, number in sorted(self.urls.items())},
+            "urls": {key.hex(): number for key, number in sorted(self.urls.items())},
             "domains": dict(sorted(self.domains.items())),
         }
 
@@ -97,7 +127,7 @@ class Suppression:
         """Read what ``to_json`` wrote."""
         return cls(
             {bytes.fromhex(key): number for key, number in data["ids"].items()},
-            {bytes.fromhex(key): number for key, number in data["urls_sha256"].items()},
+            {bytes.fromhex(key): number for key, number in data["urls"].items()},
             dict(data["domains"]),
         )
 
@@ -189,7 +219,7 @@ def of(
     Raises:
         UserError: a line is no id, URL or domain.
     """
-    names = [line.lower().strip(".").removeprefix("*.") for line in domains]
+    names = [ascii_host(line.strip(".").removeprefix("*.")) for line in domains]
     wrong = {
         "an id (32 hex digits)": [line for line in ids if not _ID.fullmatch(line)],
         "a URL": [line for line in urls if "/" not in line or any(c.isspace() for c in line)],
@@ -199,36 +229,21 @@ def of(
         if lines:
             msg = f"{lines[0]!r} is not {what}"
             raise UserError(msg)
-    keys = url_keys(pa.array(list(urls), pa.string())).to_pylist()
     return Suppression(
         {bytes.fromhex(line): request for line in ids},
-        {url_hash(key): request for key in keys if key is not None},
+        dict.fromkeys(url_hashes([url_key(line) for line in urls]), request),
         dict.fromkeys(names, request),
     )
 
 
-def url_keys(urls: Strings) -> Strings:
-    """What URLs are compared by: without scheme, user, port 80 and 443 and fragment, the host in lower case."""
-    parts = pc.extract_regex(urls, pattern=_URL)
-    port, rest = pc.struct_field(parts, "port"), pc.struct_field(parts, "rest")
-    usual = pc.is_in(port, value_set=pa.array(["", "80", "443"]))
-    shown = pc.if_else(usual, pa.scalar(""), pc.binary_join_element_wise(pa.scalar(":"), port, pa.scalar("")))
-    slash = pc.if_else(pc.starts_with(rest, pattern="/"), pa.scalar(""), pa.scalar("/"))
-    return pc.binary_join_element_wise(_lower(pc.struct_field(parts, "host")), shown, slash, rest, pa.scalar(""))
+def url_hash(url: str) -> bytes:
+    """What stands for a URL in a list."""
+    return url_hashes([url_key(url)])[0]
 
 
-def url_hash(key: str) -> bytes:
-    """SHA-256 of what a URL is compared by."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+def _strings(urls: pa.Array, rows: Ints) -> list[str]:
+    return [str(text) for text in urls.take(pa.array(rows)).to_pylist()]
 
 
-def _hosts(urls: Strings) -> Strings:
-    return _lower(pc.struct_field(pc.extract_regex(urls, pattern=_URL), "host"))
-
-
-def _lower(hosts: Strings) -> Strings:
-    return pc.utf8_rtrim(pc.utf8_lower(hosts), characters=".")
-
-
-def _flags(column: Strings) -> Mask:
+def _flags(column: pa.Array | pa.ChunkedArray) -> Mask:
     return np.asarray(pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False), np.bool_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,12 +13,14 @@ from pipeline.commit import Commit, committed
 from pipeline.dataset import Dataset, Run
 from pipeline.eventlog import LOG_FILE
 from pipeline.sealing import clear_scratch
-from pipeline.takedown.absence import Needles, pending
+from pipeline.takedown.absence import Needles, holders
 from pipeline.takedown.concerned import Concerned, concerned
 from pipeline.takedown.finding import Found, find
 from pipeline.takedown.generation import PENDING, roll_back, settle, switch, unused, write
+from pipeline.takedown.related import Cluster, as_entry
 from pipeline.takedown.rewriting import Rewriter, TokenRewriter
 from pipeline.takedown.suppression import Register, Suppression, register
+from pipeline.takedown.unfinished import Unfinished, covers, note, now, unfinished
 
 
 @dataclass(frozen=True)
@@ -68,32 +69,37 @@ def plan(uri: str, asked: Suppression, *, with_duplicates: bool = False) -> Plan
     opened = Run.open(uri)
     run = WholeRun(opened.storage, opened.facts)
     before = register(run.storage)
-    number = _known(before, asked) or len(before.requests) + 1
+    number = len(before.requests) + 1
     stamped = Suppression(
         dict.fromkeys(asked.ids, number), dict.fromkeys(asked.urls, number), dict.fromkeys(asked.domains, number)
     )
-    found = find(run, stamped, with_duplicates=with_duplicates)
-    return Plan(run, stamped, found, concerned(run, found), tuple(unused(run)), before, number)
+    found = find(run, stamped, before, with_duplicates=with_duplicates)
+    known = _known(before.suppression, found.forbidden)
+    return Plan(run, stamped, found, concerned(run, found), tuple(unused(run)), before, known or number)
 
 
-def _known(before: Register, asked: Suppression) -> int | None:
-    """The request that forbade all of this already."""
-    have = before.suppression
-    numbers = [have.ids.get(key) for key in asked.ids]
-    numbers += [have.urls.get(key) for key in asked.urls]
-    numbers += [have.domains.get(name) for name in asked.domains]
-    return None if None in numbers or not numbers else max(number for number in numbers if number is not None)
+def _known(before: Suppression, wanted: Suppression) -> int | None:
+    """The request that forbade the last of all this; None where something is new."""
+    if not covers(before, wanted):
+        return None
+    numbers = [before.ids[key] for key in wanted.ids]
+    numbers += [before.urls[key] for key in wanted.urls]
+    numbers += [before.domains[name] for name in wanted.domains]
+    return max(numbers, default=None)
 
 
-def carry_out(plan: Plan, tokens: TokenRewriter, needles: Needles) -> Needles:
+def carry_out(plan: Plan, tokens: TokenRewriter, needles: Needles, told: Mapping[str, Any]) -> Needles:
     """Write the new generation, put it in force, delete the old one; returns what to prove the absence of.
 
     Whoever is killed in here is gone on with by the same command: see ADR 9. The holder of the lease may.
+    needles: what the documents are known by; told: what was found, for the one who goes on after a kill.
     """
     storage = plan.run.storage
-    needles = needles.joined(pending(storage))
-    begun = {"begun": now(), "request": plan.number, "needles": needles.to_json()}
-    storage.write_bytes(PENDING, orjson.dumps(begun))
+    earlier = unfinished(storage)
+    needles = holders(storage, _payloads(plan.run), needles, plan.found.forbidden)
+    note(storage, [*earlier, Unfinished(plan.found.forbidden, needles, told)])
+    for one in earlier:
+        needles = needles.joined(one.needles)
     clear_scratch(storage)
     roll_back(storage)
     generation = plan.before.generation + bool(plan.concerned.keys)
@@ -108,14 +114,16 @@ def carry_out(plan: Plan, tokens: TokenRewriter, needles: Needles) -> Needles:
     return needles
 
 
+def _payloads(run: Run) -> list[str]:
+    """The files of tokens that are in force."""
+    steps = [step for step, node in run.nodes.items() if node["kind"] == "tokens" and node["dataset"] is not None]
+    commits = [commit for step in steps for commit in run[step].commits.values()]
+    return [output.name for commit in commits for output in commit.outputs if output.suffix == ".bin"]
+
+
 def end(plan: Plan) -> None:
     """The takedown is done: the run may go on."""
     plan.run.storage.delete(PENDING)
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _write(plan: Plan, rewriter: Rewriter) -> int:
@@ -139,6 +147,7 @@ def _write(plan: Plan, rewriter: Rewriter) -> int:
 def _register(plan: Plan, generation: int) -> Register:
     before = plan.before
     suppression = before.suppression.joined(plan.found.forbidden)
+    urls = {key: page.facts.get("url") for key, page in plan.found.pages.items()}
     entry: Mapping[str, Any] = {
         "number": plan.number,
         "date": now(),
@@ -147,9 +156,16 @@ def _register(plan: Plan, generation: int) -> Register:
         "urls": len(plan.asked.urls),
         "domains": len(plan.asked.domains),
         "documents": len(plan.found.pages),
+        "related": as_entry(_left_apart(plan), urls, plan.asked),
     }
     requests = (*before.requests, entry) if plan.is_new else before.requests
     return replace(before, generation=generation, suppression=suppression, requests=requests)
+
+
+def _left_apart(plan: Plan) -> list[Cluster]:
+    """The clusters of which something stays."""
+    gone = plan.before.suppression.ids.keys() | plan.found.forbidden.ids.keys()
+    return [one for one in plan.found.clusters if not one.members <= gone]
 
 
 def clear_log(plan: Plan, needles: Needles) -> int:

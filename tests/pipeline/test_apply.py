@@ -95,7 +95,7 @@ def test_only_restricts_filters_and_maps() -> None:
 
 
 def test_only_on_a_missing_column_is_the_users_mistake() -> None:
-    with pytest.raises(UserError, match="language"):
+    with pytest.raises(UserError, match=r"'language', which .* before, .* in columns: \{language: FIELD\} \(they have"):
         apply(Length(only={"language": ["en"]}), docs("abc"))
 
 

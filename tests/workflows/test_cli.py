@@ -135,7 +135,9 @@ def test_status_of_a_finished_run(finished: tuple[Path, Result], sluice: Call) -
     assert status["complete"] is True
     assert status["driver"] is None
     clean = next(step for step in status["steps"] if step["step"] == "clean")
-    assert clean == {"step": "clean", "state": "done", "shards_done": 1, "shards": 1, "docs_in": 5, "docs_kept": 3}
+    assert clean == {
+        "step": "clean", "state": "done", "shards_done": 1, "shards": 1, "docs_in": 5, "docs_kept": 3, "docs_taken_down": 0,
+    }  # fmt: skip
     shown = sluice("status", finished[0])
     assert fields(shown.stdout, "clean") == ["clean", "done", "1/1", "5", "3"]
     assert "no driver is at work" in shown.stdout

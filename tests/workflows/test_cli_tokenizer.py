@@ -129,6 +129,35 @@ def test_a_step_of_a_run_and_its_tokenizer(finished: tuple[Path, Result], folder
 
 
 @pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("clean", "step 'clean' of {run} is no train_tokenizer step; those are: bpe"),
+        ("bpee", "step 'bpee' of {run} does not exist; name a train_tokenizer step, did you mean 'bpe'?"),
+        ("bpe.counts", "step 'bpe.counts' of {run} does not exist; name a train_tokenizer step"),
+    ],
+)
+def test_a_step_that_trains_no_tokenizer_is_named_before_the_texts_are_missed(
+    named: str, said: str, finished: tuple[Path, Result], sluice: Call
+) -> None:
+    run = finished[0]
+    result = sluice("tokenizer", "report", f"{run}:{named}")
+    assert result.exit_code == 2
+    assert said.format(run=run) in " ".join(result.stderr.split())
+
+
+def test_the_first_difference_can_be_seen_where_it_is_a_blank(tmp_path: Path, folder: Path, sluice: Call) -> None:
+    (tmp_path / "blanks.jsonl").write_text(json.dumps({"text": "one  one\n\u3000<b>\u202e"}), encoding="utf-8")
+    named = [folder / "words.json", "--texts", tmp_path / "blanks.jsonl"]
+    page = tmp_path / "page.html"
+    result = sluice("tokenizer", "report", *named, "--html", page)
+    lines = result.stdout.splitlines()
+    start = next(k for k, line in enumerate(lines) if "does not give" in line)
+    assert lines[start].endswith("at character 4, where U+0020 became U+006F:")
+    assert lines[start + 1 : start + 3] == ["  text    one␣␣one⏎\\u{3000}<b>\\u{202E}", "  decoded one one [UNK]"]
+    assert "one␣␣one⏎\\u{3000}&lt;b&gt;\\u{202E}" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["{folder}/bytes.json"], "either --texts FILE"),

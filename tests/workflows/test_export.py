@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -19,8 +20,11 @@ import pytest
 import zstandard
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from operators.tokenize.exporting import export as exporting
 from pipeline.dataset import Run
+from pipeline.errors import UserError
 from pipeline.session import Settings
+from pipeline.takedown.suppression import Register
 from workflows import load, run
 
 from .conftest import Call
@@ -336,6 +340,7 @@ def test_a_killed_export_leaves_no_half_and_the_same_command_ends_it(
     [
         (["tokens", "--to", "jsonl"], "for jsonl another step: crawl, clean, unique"),
         (["unique", "--to", "megatron"], "for megatron another step: tokens"),
+        (["unique.signatures", "--to", "jsonl"], "holds files internal to its step, which is not exported"),
         (["token", "--to", "megatron"], "did you mean 'tokens'"),
         (["tokens", "--to", "olmo", "--split", "val"], "NAME=SHARE"),
         (["tokens", "--to", "olmo", "--split", "val=x"], "NAME=SHARE"),
@@ -368,3 +373,45 @@ def test_copies_where_links_are_not_wanted(tmp_path: Path, sluice: Call, narrow:
     assert files["00000.bin"].read_bytes() == payloads(narrow)[0].read_bytes()
     files = exported(sluice, narrow, "megatron", tmp_path / "soft", "--links", "soft")
     assert files["00000.bin"].readlink() == payloads(narrow)[0]
+
+
+def test_a_place_inside_the_run_is_refused(tmp_path: Path, sluice: Call) -> None:
+    source = made(tmp_path / "in")
+    before = sorted(source.rglob("*"))
+    (tmp_path / "link").symlink_to(source)
+    for out in (source / "mine", source, tmp_path / "link" / "a" / "b"):
+        done = sluice("export", source, "tokens", "--to", "olmo", "--out", out)
+        assert done.exit_code == 2, done.output
+        assert "lies in the folder of the run" in done.stderr
+        assert "give a folder beside it" in done.stderr
+    assert sorted(source.rglob("*")) == before
+
+
+def test_while_a_takedown_is_under_way_nothing_is_exported(tmp_path: Path, sluice: Call) -> None:
+    source = made(tmp_path / "in")
+    (source / "takedown.pending").write_text("{}")
+    done = sluice("export", source, "tokens", "--to", "olmo", "--out", tmp_path / "out")
+    assert (done.exit_code, "a takedown of" in done.stderr, "is under way" in done.stderr) == (2, True, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [("takedown.pending", b"{}", "is under way"), ("suppressed.json", Register(2).to_bytes(), "to generation 2 meanwhile")],
+    ids=["begun", "done"],
+)  # fmt: skip
+def test_a_takedown_meanwhile_leaves_no_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, words: str
+) -> None:
+    source = made(tmp_path / "in")
+    real = exporting._record
+
+    def meddled(*arguments: Any) -> None:
+        real(*arguments)
+        (source / name).write_bytes(content)
+
+    monkeypatch.setattr(exporting, "_record", meddled)
+    request = exporting.Request(step="tokens", to="olmo")
+    with pytest.raises(UserError, match=words):
+        exporting.export(Run.open(str(source)), request, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -110,3 +110,67 @@ def test_operators_between_may_add_the_column(tmp_path: Path) -> None:
     path = recipe(tmp_path, "dedup: {keep: [{highest: language.score}]}", above="told")
     path.write_text(f"{path.read_text()}  told:\n    from: crawl\n    apply: [language]\n", encoding="utf-8")
     assert load(path)["unique"].source == "told"
+
+
+KINDS = """\
+name: kinds
+steps:
+  crawl:
+    read: {{format: jsonl, paths: [in.jsonl]}}
+  bpe:
+    from: crawl
+    train_tokenizer: {{vocab_size: 1000}}
+  tokens:
+    from: crawl
+    tokenize: {{tokenizer: {{step: bpe}}, tokens_per_shard: 1000}}
+  packed:
+    from: tokens
+    pack: {{sequence_length: 64}}
+  mixed:
+    from: tokens
+    mix: {{by: source}}
+  model:
+    from: mixed
+    pretrain: {{steps: 2, workers: 1}}
+  last:
+    from: {source}
+    {verb}
+"""
+PRETRAIN, PACK, MIX = "pretrain: {steps: 2, workers: 1}", "pack: {sequence_length: 32}", "mix: {by: source}"
+OR_MIX = "or train from a `mix` step over it"
+TOKENIZE, PACKED = "tokenize: {tokenizer: {step: bpe}}", "packed sequences, which are for exports"
+A_PLAN = "a plan of what to draw from tokens, which only pretrain takes"
+
+
+@pytest.mark.parametrize(
+    ("source", "verb", "said"),
+    [
+        ("packed", PRETRAIN, f"a mixture of them, and 'packed' holds {PACKED}; write `from: tokens`, {OR_MIX}"),
+        ("crawl", PRETRAIN, "and 'crawl' holds documents; put a step with `tokenize` between"),
+        ("mixed", PACK, f"pack takes tokens, and 'mixed' holds {A_PLAN}; write `from: tokens`"),
+        ("packed", MIX, f"mix takes tokens, and 'packed' holds {PACKED}; write `from: tokens`"),
+        ("tokens", TOKENIZE, "tokenize takes documents, and 'tokens' holds tokens; write `from: crawl`"),
+        ("mixed", "apply: [fix_text]", f"apply takes documents, and 'mixed' holds {A_PLAN}; write `from: crawl`"),
+        ("bpe", TOKENIZE, "and 'bpe' holds a file that other steps name in their parameters; write `from: crawl`"),
+        ("model", "dedup: {}", "dedup takes documents, and 'model' holds a trained model; write `from: crawl`"),
+    ],
+    ids=["train-packed", "train-text", "pack-mix", "mix-packed", "tokens-twice", "filter-mix", "file", "model"],
+)  # fmt: skip
+def test_a_step_takes_only_what_its_verb_can_read(tmp_path: Path, source: str, verb: str, said: str) -> None:
+    path = tmp_path / "kinds.yaml"
+    path.write_text(KINDS.format(source=source, verb=verb), encoding="utf-8")
+    with pytest.raises(UserError) as refused:
+        load(path)
+    (problem,) = str(refused.value).splitlines()[1:]
+    assert problem.startswith(f"  {path}:21: step 'last': ")
+    assert problem.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("source", "verb"), [("tokens", PRETRAIN), ("mixed", PRETRAIN), ("tokens", PACK), ("tokens", MIX)],
+    ids=["train", "train-mix", "pack", "mix"],
+)  # fmt: skip
+def test_steps_that_fit_are_taken(tmp_path: Path, source: str, verb: str) -> None:
+    path = tmp_path / "kinds.yaml"
+    path.write_text(KINDS.format(source=source, verb=verb), encoding="utf-8")
+    assert load(path)["last"].source == source

@@ -23,7 +23,7 @@ State = Literal["done", "running", "waiting", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class StepStatus:
-    """One step: shards done of those planned (None: not known yet), documents kept so far."""
+    """One step: shards done of those planned (None: not known yet), documents kept so far, and those taken down since."""
 
     step: str
     state: State
@@ -31,6 +31,7 @@ class StepStatus:
     shards: int | None
     docs_in: int
     docs_kept: int
+    docs_taken_down: int = 0
 
 
 def show_status(uri: str, *, as_json: bool) -> None:
@@ -55,13 +56,14 @@ def show_status(uri: str, *, as_json: bool) -> None:
         typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2))
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("step", "state", "shards", "documents in", "kept"):
+    taken = any(step.docs_taken_down for step in steps)
+    for title in ("step", "state", "shards", "documents in", "kept", *(("taken down",) if taken else ())):
         table.add_column(title, justify="left" if title in ("step", "state") else "right", no_wrap=True)
     for step in steps:
         shards = f"{step.shards_done:,}/{count(step.shards) if step.shards is not None else '?'}"
-        table.add_row(
-            *(Text(cell) for cell in (step.step, step.state, shards, count(step.docs_in), count(step.docs_kept)))
-        )
+        cells = [step.step, step.state, shards, count(step.docs_in), count(step.docs_kept)]
+        cells += [count(step.docs_taken_down)] if taken else []
+        table.add_row(*(Text(cell) for cell in cells))
     console().print(table)
     if driver:
         typer.echo(f"a driver is at work: host {driver['host']}, process {driver['pid']}")
@@ -91,9 +93,8 @@ def step_statuses(run: Run, *, driven: bool, last: Mapping[str, Any] | None) -> 
             state = "failed"
         elif begun:
             state = "stopped"
-        found.append(
-            StepStatus(name, state, len(dataset.commits), node["num_shards"], ledger.into.docs, ledger.kept.docs)
-        )
+        documents = ledger.into.docs, ledger.kept.docs, ledger.taken_down.docs
+        found.append(StepStatus(name, state, len(dataset.commits), node["num_shards"], *documents))
     return found
 
 

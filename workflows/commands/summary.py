@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.dataset import Run
+from pipeline.padding import Padding
 from pipeline.report.account import Account
 from pipeline.report.funnel import FunnelRow, funnel
 from pipeline.report.training import trainings
@@ -42,6 +43,9 @@ def print_summary(run: Run) -> None:
             files = len(run.inputs[step.name].files)
             print(f"0 documents were read from {files:,} file{'' if files == 1 else 's'} by {step.name}")
     print_table(funnel_table(funnel(account)))
+    for step in account.steps:
+        if step.dataset.kind == "sequences":
+            print(Padding.of(commit.facts for commit in step.dataset.commits.values()).summary(step.name))
     for one in trainings(account):
         if one.summary:
             print(one.summary)

@@ -15,14 +15,16 @@ from rich.text import Text
 from operators.tokenize.foreign.files import tokenizer_json
 from operators.tokenize.judging.judge import Candidate, judge
 from operators.tokenize.judging.page import render
-from operators.tokenize.judging.shown import GROUP_MEASURES, OVERALL, largest
+from operators.tokenize.judging.shown import GROUP_MEASURES, OVERALL, largest, parting, visible
 from operators.tokenize.judging.texts import Part, bounded, of_files, of_step
+from operators.tokenize.training.train import TrainTokenizer
 from pipeline.dataset import Run
 from pipeline.errors import UserError
 from pipeline.report.units import count, size
 from workflows.commands.cat import one_line
 from workflows.commands.summary import print_table
 from workflows.commands.terminal import terminal
+from workflows.problems import near
 
 _BYTES_PER_MB = 1_000_000
 _GROUPS_SHOWN = 40
@@ -59,8 +61,8 @@ def print_report(asked: Asked, html: Path | None, *, as_json: bool) -> None:
     Raises:
         UserError: a tokenizer cannot be read, or there are no texts.
     """
-    parts = asked.parts()
     candidates = list(_candidates(asked.tokenizers))
+    parts = asked.parts()
     limit = None if asked.limit_mb is None else int(asked.limit_mb * _BYTES_PER_MB)
     result = judge(candidates, bounded(parts, limit))
     if not result["texts"]["docs"]:
@@ -104,7 +106,14 @@ def _place(name: str) -> Path:
     run, colon, step = name.rpartition(":")
     if Path(name).is_file() or not colon:
         return Path(name)
-    shards = Run.open(run)[step].shards()
+    opened = Run.open(run)
+    trained = [name for name, verb in opened.facts["recipe"].items() if TrainTokenizer.__name__ in verb]
+    if step not in trained:
+        there = step in opened.steps
+        others = f"; those are: {', '.join(trained) or 'none'}" if there or not trained else near(step, trained)
+        msg = f"step {step!r} of {run} {'is no' if there else 'does not exist; name a'} train_tokenizer step{others}"
+        raise UserError(msg)
+    shards = opened[step].shards()
     if not shards:
         msg = f"step {step!r} of {run} has made no tokenizer yet; run the workflow first"
         raise UserError(msg)
@@ -166,7 +175,7 @@ def _print_problems(judged: Sequence[Mapping[str, Any]]) -> None:
         if first is not None:
             print(
                 f"\n{name} does not give {count(one['round_trip']['lossy'])} documents back, first {first['id']} at "
-                f"character {first['at_char']:,}:\n  text    {one_line(first['text'])}\n  decoded {one_line(first['decoded'])}"
+                f"character {first['at_char']:,}, where {parting(first)}:\n  text    {visible(first['text'])}\n  decoded {visible(first['decoded'])}"
             )
         if specials["leaks"]:
             print(f"\n{name} gives special tokens for texts that only write them: {' '.join(specials['leaks'])}")

@@ -150,12 +150,33 @@ def _steps(
 
 
 def exports(run: Run, found: Found) -> list[Mapping[str, Any]]:
-    """Records of exports of datasets that hold, or held, the documents."""
-    holding = {step for step, _ in (*found.hits, *found.gone)}
+    """Records of exports of datasets that hold the documents, by their folders.
+
+    Packed sequences and mixtures hold none: their exports are of the token shards that they are ``over``. certain: False
+    for exports of what the run no longer has, which may hold them.
+    """
+    holding = _holding(run, found)
+    folders = {run.nodes[step]["dataset"] for step in holding}
+    current = {node["dataset"] for node in run.nodes.values()}
     records: list[Mapping[str, Any]] = []
-    for name in run.storage.list("exports"):
-        if name.endswith(".json"):
-            record = orjson.loads(run.storage.read_bytes(name))
-            if holding & {record.get("step"), record.get("over")}:  # packed and mixed steps hold the tokens of another
-                records.append({key: record.get(key) for key in ("step", "to", "out", "time", "generation", "dataset")})
+    for name in run.storage.list("exports") if holding else ():
+        if not name.endswith(".json"):
+            continue
+        record = orjson.loads(run.storage.read_bytes(name))
+        dataset, over = record["dataset"], record.get("over")
+        certain = not folders.isdisjoint({dataset, over})
+        if certain or (over or dataset) not in current:
+            kept = {key: record.get(key) for key in ("step", "to", "out", "time", "generation", "dataset", "over")}
+            records.append({**kept, "certain": certain})
     return records
+
+
+def _holding(run: Run, found: Found) -> set[str]:
+    """Steps whose documents or tokens have one of the pages; one that dropped or removed it has not."""
+    pages = [*found.pages.values(), *found.nameless]
+    holding = {step for page in pages for step, what, _ in page.places if what in ("kept", "tokenized", "read")}
+    for step, _ in found.hits:
+        base = run.nodes[step]["inputs"].get("documents")
+        if base is not None and run.nodes[base]["kind"] == "source":
+            holding.add(base)
+    return holding

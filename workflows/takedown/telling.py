@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from pipeline.report.units import size
 from pipeline.takedown.absence import NOT_SEARCHED, Proof
@@ -17,27 +18,19 @@ from workflows.takedown.seen import Model
 
 _SHOWN = 20
 
-
-@dataclass
-class Telling:
-    """Everything that is told of one takedown."""
-
-    plan: Plan
-    models: Sequence[Model] = ()
-    exports: Sequence[Mapping[str, Any]] = ()
-    proof: Proof | None = None
-    log_lines: int = 0
-    notes: list[str] = field(default_factory=list)
+Told = dict[str, Any]
+"""Everything that is told of one takedown, as --json prints it."""
 
 
-def as_data(told: Telling) -> dict[str, Any]:
-    """For --json."""
-    plan, found = told.plan, told.plan.found
-    return {
+def as_data(plan: Plan, models: Sequence[Model], exports: Sequence[Mapping[str, Any]]) -> Told:
+    """What a takedown found, before anything is written."""
+    found = plan.found
+    told = {
         "run": plan.run.storage.uri,
         "request": plan.number,
-        "done": told.proof is not None,
+        "done": False,
         "asked": {"ids": len(plan.asked.ids), "urls": len(plan.asked.urls), "domains": len(plan.asked.domains)},
+        "not_found": [],
         "documents": [{"id": key.hex(), **_page(page)} for key, page in sorted(found.pages.items())],
         "unreadable_records": [_page(page) for page in found.nameless],
         "related": [{"id": key.hex(), "url": url, "is": role} for key, (url, role) in found.related.items()],
@@ -48,12 +41,50 @@ def as_data(told: Telling) -> dict[str, Any]:
         },
         "unused_files_deleted": len(plan.unused),
         "learned_from_them": plan.concerned.learned,
-        "models": [vars(one) for one in told.models],
-        "exports": list(told.exports),
-        "log_lines": told.log_lines,
-        "proof": _proof_data(told.proof),
-        "notes": [*found.notes, *told.notes],
+        "models": [vars(one) for one in models],
+        "exports": list(exports),
+        "log_lines": 0,
+        "proof": None,
+        "notes": list(found.notes),
     }
+    plain: Told = orjson.loads(orjson.dumps(told, default=str))
+    return plain
+
+
+def merged(earlier: Sequence[Mapping[str, Any]], last: Told) -> Told:
+    """What is told by the one who goes on with takedowns that came into force and did not end: theirs, and its own."""
+    told = dict(last)
+    for one in earlier:
+        documents = {page["id"]: page for page in (*told["documents"], *one["documents"])}
+        told["documents"] = [documents[key] for key in sorted(documents)]
+        told["related"] = _joined(one["related"], told["related"])
+        for name in ("unreadable_records", "learned_from_them", "exports", "notes"):
+            told[name] = _joined(one[name], told[name])
+        told["models"] = _models(one["models"], told["models"])
+        told["shards"] = {
+            kind: dict(Counter(one["shards"][kind]) + Counter(by_step)) for kind, by_step in told["shards"].items()
+        }
+        told["unused_files_deleted"] = max(one["unused_files_deleted"], told["unused_files_deleted"])
+    gone = {page["id"] for page in told["documents"]}
+    told["related"] = [one for one in told["related"] if one["id"] not in gone]
+    return told
+
+
+def _joined(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    return [*first, *(one for one in second if one not in first)]
+
+
+def _models(first: Sequence[Told], second: Sequence[Told]) -> list[Told]:
+    by_folder = {one["folder"]: one for one in second}
+    for one in first:
+        other = by_folder.get(one["folder"], one)
+        by_folder[one["folder"]] = {
+            **one,
+            "steps": {**other["steps"], **one["steps"]},
+            "checkpoints": sorted({*one["checkpoints"], *other["checkpoints"]}),
+            "unknown": one["unknown"] or other["unknown"],
+        }
+    return list(by_folder.values())
 
 
 def _page(page: Page) -> dict[str, Any]:
@@ -61,14 +92,13 @@ def _page(page: Page) -> dict[str, Any]:
     return {**page.facts, "places": places}
 
 
-def _proof_data(proof: Proof | None) -> dict[str, Any] | None:
-    if proof is None:
-        return None
+def proof_data(proof: Proof) -> dict[str, Any]:
+    """A proof, for --json."""
     return {
         "absent": not proof.present,
         "files": proof.files,
         "bytes": proof.num_bytes,
-        "searched_for": proof.needles,
+        "searched_for": dict(proof.needles),
         "not_searched": list(NOT_SEARCHED),
         "present": [{"file": name, "what": what} for name, what in proof.present],
         "same_words_elsewhere": {where: sorted(kinds) for where, kinds in sorted(proof.elsewhere.items())},
@@ -79,99 +109,123 @@ def _by_step(keys: Sequence[tuple[str, int]]) -> dict[str, int]:
     return dict(Counter(step for step, _ in keys))
 
 
-def lines(told: Telling) -> Iterator[str]:
-    """For people, in the order in which they ask."""
-    plan, found = told.plan, told.plan.found
-    done = told.proof is not None
-    yield f"{plan.run.storage.uri}: {'takedown' if done else 'dry run of takedown'} {plan.number}"
+def lines(told: Told, dates: Mapping[int, str]) -> Iterator[str]:
+    """For people, in the order in which they ask. dates: of requests."""
+    done = told["done"]
+    yield f"{told['run']}: {'takedown' if done else 'dry run of takedown'} {told['request']}"
     yield from _documents(told)
-    if found.related:
+    yield from _not_found(told["not_found"], dates)
+    if told["related"]:
         yield "Not asked for, but put together with them by deduplication (--with-duplicates takes them too):"
-        yield from _some(
-            [f"  {key.hex()}  {one_line(url or '')}  {role}" for key, (url, role) in found.related.items()]
-        )
-    yield from _shards(told, done=done)
+        yield from _some([f"  {one['id']}  {one_line(one['url'] or '')}  {one['is']}" for one in told["related"]])
+    yield from _shards(told)
     yield from _seen(told)
-    yield from _inputs(plan)
-    yield from (f"Note: {one_line(note)}" for note in (*found.notes, *told.notes))
-    if told.proof is not None:
-        yield from _proof(told.proof)
+    yield from _inputs(told)
+    yield from (f"Note: {one_line(note)}" for note in told["notes"])
+    if told["proof"] is not None:
+        yield from _proof(told["proof"])
+    if done:
         yield f"{LIST_FILE} keeps them out of later runs of this folder; in other recipes: read: {{suppress: PATH}}"
     else:
         yield "Nothing was written. The same command without --dry-run takes them down."
 
 
-def _documents(told: Telling) -> Iterator[str]:
-    found = told.plan.found
-    verb = "taken down" if told.proof is not None else "would be taken down"
-    yield f"{len(found.pages):,} documents and {len(found.nameless):,} unreadable records {verb}:"
-    entries = [(key.hex(), page) for key, page in sorted(found.pages.items())]
-    entries += [("(no id)", page) for page in found.nameless]
+def _documents(told: Told) -> Iterator[str]:
+    entries = [*told["documents"], *told["unreadable_records"]]
+    verb = "taken down" if told["done"] else "would be taken down"
+    end = ":" if entries else "."
+    yield f"{len(told['documents']):,} documents and {len(told['unreadable_records']):,} unreadable records {verb}{end}"
     shown: list[str] = []
-    for identity, page in entries:
-        shown.append(f"  {identity}  {one_line(str(page.facts.get('url') or page.facts.get('record_id') or ''))}")
+    for page in entries:
+        shown.append(f"  {page.get('id', '(no id)')}  {one_line(str(page.get('url') or page.get('record_id') or ''))}")
         by_step: dict[tuple[str, str], list[int]] = {}
-        for step, what, shard in page.places:
-            by_step.setdefault((step, what), []).append(shard)
+        for place in page["places"]:
+            by_step.setdefault((place["step"], place["as"]), []).append(place["shard"])
         shown.append("    " + ", ".join(f"{s}: {w} ({_shard(k)})" for (s, w), k in by_step.items()))
     yield from _some(shown, 2 * _SHOWN)
+
+
+def _not_found(entries: Sequence[Told], dates: Mapping[int, str]) -> Iterator[str]:
+    shown = []
+    for one in entries:
+        what = {"url": "the URL", "domain": "a page of the domain", "id": "the id"}[one["kind"]]
+        number = one["listed_by"]
+        since = f"; request {number} of {dates.get(number, 'before')} has taken it down or listed it" if number else ""
+        shown.append(f"  nothing in this run has {what} {one_line(one['entry'])}{since}")
+    if shown:
+        yield f"{len(shown):,} of the entries matched nothing:"
+        yield from _some(shown)
 
 
 def _shard(numbers: Sequence[int]) -> str:
     return f"shard {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} shards"
 
 
-def _shards(told: Telling, *, done: bool) -> Iterator[str]:
-    concerned = told.plan.concerned
+def _shards(told: Told) -> Iterator[str]:
+    done, shards = told["done"], told["shards"]
     parts = (
-        ("Shards rewritten" if done else "Shards to rewrite", concerned.rewrite),
-        ("Internal files deleted, made anew only if a later step needs them", concerned.retire),
-        ("Deleted, the next run of the recipe makes them from the new shards", concerned.forget),
+        ("Shards rewritten" if done else "Shards to rewrite", shards["rewritten"]),
+        ("Internal files deleted, made anew only if a later step needs them", shards["retired"]),
+        ("Deleted, the next run of the recipe makes them from the new shards", shards["made_by_the_next_run"]),
     )
-    for what, keys in parts:
-        if keys:
-            yield f"{what}: " + ", ".join(f"{step} {count:,}" for step, count in _by_step(keys).items())
-    if told.plan.unused:
-        yield f"{len(told.plan.unused):,} files of datasets that the recipe no longer uses {'were' if done else 'will be'} deleted"
+    for what, by_step in parts:
+        if by_step:
+            yield f"{what}: " + ", ".join(f"{step} {count:,}" for step, count in by_step.items())
+    if told["unused_files_deleted"]:
+        verb = "were" if done else "will be"
+        yield f"{told['unused_files_deleted']:,} files of datasets that the recipe no longer uses {verb} deleted"
 
 
-def _seen(told: Telling) -> Iterator[str]:
-    for name in told.plan.concerned.learned:
-        if name not in [model.step for model in told.models]:
+def _seen(told: Told) -> Iterator[str]:
+    for name in told["learned_from_them"]:
+        if name not in [model["step"] for model in told["models"]]:
             yield f"{name} was trained on datasets that held them; it stays as it is"
-    for model in told.models:
-        yield f"Model {model.step} ({model.folder}) trained to step {model.trained_to:,}; it stays as it is"
-        if model.unknown:
-            yield f"  at which steps it saw them is not known: {one_line(model.unknown)}"
-        for identity, steps in model.steps.items():
-            at = ", ".join(f"{step:,}" for step in steps[:10]) + (", …" if len(steps) > 10 else "")
-            yield f"  {identity} " + (
-                f"in {len(steps):,} steps: {at}" if steps else "in no training step (held out, or not drawn so far)"
-            )
-        if model.checkpoints:
-            yield f"  checkpoints after that: {', '.join(model.checkpoints)}"
-    for record in told.exports:
-        yield f"Export of {record['step']} to {record['to']} in {one_line(str(record['out']))} holds them: delete or export it again"
+    for model in told["models"]:
+        yield from _model(model)
+    for record in told["exports"]:
+        holds = "holds them" if record["certain"] else "is of a dataset that the run no longer has, and may hold them"
+        what = f"{record['step']} to {record['to']} in {one_line(str(record['out']))}"
+        yield f"Export of {what} {holds}: delete or export it again"
 
 
-def _inputs(plan: Plan) -> Iterator[str]:
-    pages = [*plan.found.pages.values(), *plan.found.nameless]
-    origins = sorted({str(page.facts["origin"]) for page in pages if page.facts.get("origin")})
+def _model(model: Told) -> Iterator[str]:
+    yield f"Model {model['step']} ({model['folder']}) trained to step {model['trained_to']:,}; it stays as it is"
+    if model["unknown"]:
+        yield f"  at which steps it saw them is not known: {one_line(model['unknown'])}"
+    shown = []
+    for identity, steps in model["steps"].items():
+        at = ", ".join(f"{step:,}" for step in steps[:10]) + (", …" if len(steps) > 10 else "")
+        if steps:
+            shown.append(f"  {identity} in {len(steps):,} steps: {at}")
+    yield from _some(shown)
+    if unseen := len(model["steps"]) - len(shown):
+        yield f"  {unseen:,} of the documents in no training step (held out, or not drawn so far)"
+    if model["checkpoints"]:
+        yield f"  checkpoints after that: {', '.join(model['checkpoints'])}"
+
+
+def _inputs(told: Told) -> Iterator[str]:
+    pages = [*told["documents"], *told["unreadable_records"]]
+    origins = sorted({str(page["origin"]) for page in pages if page.get("origin")})
     if origins:
         yield "The input files, which are not part of the run, hold them still, and are not read there again:"
         yield from _some([f"  {one_line(one)}" for one in origins])
 
 
-def _proof(proof: Proof) -> Iterator[str]:
-    what = f"{proof.files:,} files, {size(proof.num_bytes)} (decompressed), for {proof.needles:,} byte strings"
-    if proof.present:
+def _proof(proof: Told) -> Iterator[str]:
+    names = {"ids": "ids", "urls": "URLs", "texts": "stretches of texts", "tokens": "stretches of tokens"}
+    parts = [f"{count:,} {names[kind]}" for kind, count in proof["searched_for"].items() if count]
+    what = f"{proof['files']:,} files, {size(proof['bytes'])} (decompressed), for {', '.join(parts) or 'rows of the entries alone'}"
+    if not proof["absent"]:
         yield f"STILL PRESENT: searched {what} and found:"
-        yield from _some([f"  {name}: {kind}" for name, kind in proof.present])
+        yield from _some([f"  {one['file']}: {one['what']}" for one in proof["present"]])
     else:
-        yield f"Absent: searched {what} (ids, URLs, stretches of the texts and of their tokens); none is left."
-    if proof.elsewhere:
+        yield f"Absent: searched {what}; none of these is left."
+        if not proof["searched_for"]["texts"]:
+            yield "Texts and tokens were not searched for: nothing in the run tells them."
+    if proof["same_words_elsewhere"]:
         yield "Other documents with the same words, or that name the URL (they were not asked for):"
-        yield from _some([f"  {where}: {', '.join(sorted(kinds))}" for where, kinds in sorted(proof.elsewhere.items())])
+        yield from _some([f"  {where}: {', '.join(kinds)}" for where, kinds in proof["same_words_elsewhere"].items()])
 
 
 def _some(entries: Sequence[str], most: int = _SHOWN) -> Iterator[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from operators.dedup.columns import open_columns
 from operators.dedup.exact import Copies
@@ -21,19 +21,13 @@ from operators.dedup.order import levels_of, rows_of, shards_of
 from operators.dedup.signatures import SKETCH, Signatures
 from operators.kernels.shingles import KeyArray
 from pipeline.errors import RunFailedError
-from pipeline.value import Value
+from pipeline.value import Pairs, Value
 from pipeline.work import Epochs, Extent, Kind, Result, Shard, ShardWork, Task, TaskPlan
 
 _MOST_SHOWN = 10
 _MEMORY_BYTES = 256 << 20
 
 Counts = npt.NDArray[np.int64]
-
-
-def _as_pairs(value: object) -> object:
-    if isinstance(value, Mapping):
-        return tuple(value.items())
-    return tuple(tuple(one) if isinstance(one, list) else one for one in value) if isinstance(value, list) else value
 
 
 class Alarm(Value):
@@ -49,7 +43,7 @@ class Alarm(Value):
 
     removed: float = Field(default=0.95, ge=0, le=1)
     min_docs: int = Field(default=1000, ge=1)
-    sources: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_as_pairs)] = ()
+    sources: Pairs[float] = ()
 
     @model_validator(mode="after")
     def _shares(self) -> Self:

@@ -12,12 +12,10 @@ import pyarrow as pa
 
 from operators.dedup.columns import open_columns, write_columns
 from operators.dedup.lines.units import Units
-from operators.dedup.order import word_pairs
+from operators.dedup.order import id_pairs
 from operators.dedup.ranges import ALL
 from operators.kernels.shingles import KeyArray
 from operators.kernels.unit_hashes import LATER
-from pipeline.documents import ID_TYPE
-from pipeline.errors import UserError
 from pipeline.work import Kind, Output, Result, Sink, StreamWork, Task
 
 UNITS = ".units"
@@ -72,7 +70,7 @@ class _CountSink(Sink):
         part: Arrays = {"key": found.keys[once]}
         if self._work.owners:
             part["row"] = (found.documents()[once] + self._rows).astype(np.uint32)
-            self._ids.append(id_pairs(docs))
+            self._ids.append(id_pairs(docs, "dedup_lines with keep: first"))
         self._waiting.append(part)
         self._rows += docs.num_rows
         self._keys_waiting += len(part["key"])
@@ -166,23 +164,6 @@ def smallest_members(first: npt.NDArray[np.intp], order: Sequence[npt.NDArray[An
     groups, position = np.unique(group[by_order], return_index=True)
     smallest[groups] = rows[by_order[position]]
     return smallest
-
-
-def id_pairs(docs: pa.Table) -> KeyArray:
-    """The ids of N documents as numbers that sort as they do: uint64 (N, 2).
-
-    Raises:
-        UserError: they are not 16 bytes each; a read step gives such.
-    """
-    column = docs["id"].combine_chunks()
-    if column.type != ID_TYPE or column.null_count:
-        found = f"{column.type} with {column.null_count} nulls"
-        msg = f"dedup_lines with keep: first needs 16-byte ids without nulls, got {found}; let a read step give them"
-        raise UserError(msg)
-    if len(column) == 0:
-        return np.zeros((0, 2), np.uint64)
-    buffers: list[Any] = column.buffers()
-    return word_pairs(memoryview(buffers[1])[column.offset * 16 : (column.offset + len(column)) * 16])
 
 
 def _firsts(sorted_keys: KeyArray) -> npt.NDArray[np.intp]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
+
+from pipeline.value import Pairs
 
 SetArray = npt.NDArray[np.uint8]
 
@@ -21,17 +22,6 @@ _ALL = 1 << 64
 _MOST_SETS = 64
 _INNER = ("signatures", "runs", "exact", "edges", "components", "sets", "hosts", "links")
 _LEFT = ("train", "training")
-
-
-def _as_pairs(value: object) -> object:
-    if isinstance(value, Mapping):
-        value = tuple(value.items())
-    if not isinstance(value, tuple):
-        return value
-    return tuple(
-        (pair[0], float(pair[1])) if isinstance(pair, tuple) and len(pair) == 2 and type(pair[1]) is int else pair
-        for pair in value
-    )
 
 
 def _checked(shares: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
@@ -59,7 +49,7 @@ def _checked(shares: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], 
     return shares
 
 
-Shares = Annotated[tuple[tuple[str, float], ...], BeforeValidator(_as_pairs), AfterValidator(_checked)]
+Shares = Annotated[Pairs[float], AfterValidator(_checked)]
 """Name of each held-out set and its share of the documents; a mapping in a recipe."""
 
 

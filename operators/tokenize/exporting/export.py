@@ -20,6 +20,8 @@ from operators.tokenize.exporting.sequences import SEQUENCES, sequences
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
 from pipeline.fingerprint import FORMAT_VERSION
+from pipeline.takedown.generation import PENDING
+from pipeline.takedown.suppression import register
 from pipeline.value import Value
 
 EXPORTS = "exports"
@@ -41,6 +43,11 @@ _BY_KIND = {
     **dict.fromkeys(("documents", "selection", "source"), ("documents", tuple(DOCUMENTS))),
 }
 """Kind of dataset -> what it is called, and what it can be exported to."""
+_NOT_EXPORTED = {
+    "work": "files internal to its step",
+    "artifact": "a tokenizer or a classifier",
+    "model": "a trained model",
+}
 _OVER = {"sequences": "tokens", "mixture": "documents"}
 """Kind of dataset -> role of the token shards that it points into."""
 
@@ -74,11 +81,13 @@ def export(run: Run, request: Request, out: Path) -> Export:
     """Lay a step out in a folder. The same again finds it there.
 
     Raises:
-        UserError: the step is not complete or holds nothing such, the reader cannot take it, or the place holds
-            something else.
+        UserError: the step is not complete or holds nothing such, the reader cannot take it, the place holds
+            something else or lies in the run, or a takedown is under way or came in between.
     """
+    out = _outside(run, out.expanduser().absolute())
+    generation = register(run.storage).generation
+    _check_no_takedown(run, generation)
     dataset = _checked(run, request)
-    out = out.expanduser().absolute()
     head = _head(run, dataset, request)
     if (found := _present(out, head)) is not None:
         _record(run, head, out)
@@ -89,16 +98,39 @@ def export(run: Run, request: Request, out: Path) -> Export:
         files = sorted(folder.files, key=lambda file: file.path)
         record = {**head, "sets": sets, "files": [asdict(file) for file in files]}
         # First, so that no export is without its record; one of an export that was killed here does no harm.
+        # And before the look at takedowns: one that begins after it finds the record.
         _record(run, head, out)
+        _check_no_takedown(run, generation)
         folder.publish(orjson.dumps(record, option=orjson.OPT_INDENT_2))
     return Export(tuple(files), sets, again=False)
+
+
+def _outside(run: Run, out: Path) -> Path:
+    """A takedown does not search exports, but every file in a run's folder, and deletes what no record names."""
+    if run.storage.is_local and out.resolve().is_relative_to(Path(run.storage.uri).resolve()):
+        msg = f"--out {out} lies in the folder of the run, {run.storage.uri}; give a folder beside it"
+        raise UserError(msg)
+    return out
+
+
+def _check_no_takedown(run: Run, generation: int) -> None:
+    if run.storage.exists(PENDING):
+        msg = (
+            f"a takedown of {run.storage.uri} is under way, or did not end; wait for it, or give the same "
+            f"`sluice takedown` command again, then export"
+        )
+        raise UserError(msg)
+    if (now := register(run.storage).generation) != generation:
+        msg = f"a takedown changed {run.storage.uri} to generation {now} meanwhile; export again"
+        raise UserError(msg)
 
 
 def _checked(run: Run, request: Request) -> Dataset:
     dataset = run[request.step]
     if dataset.kind not in _BY_KIND:
         fit = [name for name in run.steps if run.nodes[name]["kind"] in _BY_KIND]
-        msg = f"step {request.step!r} holds {dataset.kind}, which is not exported; steps that are: {', '.join(fit)}"
+        holds = _NOT_EXPORTED[dataset.kind]
+        msg = f"step {request.step!r} holds {holds}, which is not exported; steps that are: {', '.join(fit)}"
         raise UserError(msg)
     holds, takes = _BY_KIND[dataset.kind]
     if request.to not in takes:

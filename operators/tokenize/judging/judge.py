@@ -159,4 +159,4 @@ def _difference(text: str, back: str) -> dict[str, Any]:
     """Where a text and what came back part, with some characters around."""
     at = next((k for k, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
     window = slice(max(0, at - _AROUND_CHARS), at + _AROUND_CHARS)
-    return {"at_char": at, "text": text[window], "decoded": back[window]}
+    return {"at_char": at, "from_char": window.start, "text": text[window], "decoded": back[window]}

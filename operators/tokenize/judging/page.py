@@ -14,6 +14,8 @@ from operators.tokenize.judging.shown import (
     TOKENS_PER_CHAR,
     TOKENS_PER_WORD,
     largest,
+    parting,
+    visible,
 )
 from pipeline.report import svg
 from pipeline.report.markup import Content, Markup, element, folded, markup, section, table
@@ -145,7 +147,9 @@ def _round_trip(judged: Judgements) -> Markup:
                     [
                         element("h3", one["name"]),
                         element(
-                            "p", f"First: {first['id']} ({_whose(first)}), from character {first['at_char']:,} on."
+                            "p",
+                            f"First: {first['id']} ({_whose(first)}), from character {first['at_char']:,} on: "
+                            f"{parting(first)}.",
                         ),
                         table(
                             ["", ""],
@@ -163,7 +167,7 @@ def _whose(one: Mapping[str, Any]) -> str:
 
 
 def _quoted(text: str) -> Markup:
-    return element("blockquote", text)
+    return element("blockquote", visible(text))
 
 
 def _specials(judged: Judgements) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,29 @@ OVERALL = (
     Measure("special tokens isolated", _isolated, "no text that writes a special token gets its id, as sluice encodes"),
     Measure("worst 1 %: bytes/token", _worst, "of the documents of 100 bytes and more that compress least, together"),
 )
+
+
+_BLANKS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+_SPACES = re.compile(r"^ +| +$| {2,}")
+
+
+def visible(text: str) -> str:
+    """A text in which blanks can be told apart, safe for a terminal.
+
+    Line ends and tabs as signs, so are spaces in a row or at an end; what cannot be printed, by its number.
+    """
+    shown = _SPACES.sub(lambda found: "␣" * len(found[0]), text)
+    return "".join(c if c.isprintable() else _BLANKS.get(c, f"\\u{{{ord(c):04X}}}") for c in shown)
+
+
+def parting(first: Mapping[str, Any]) -> str:
+    """The characters at which a text and what came back part, by number: they may look alike."""
+    at = first["at_char"] - first["from_char"]
+    return f"{_number(first['text'][at : at + 1])} became {_number(first['decoded'][at : at + 1])}"
+
+
+def _number(char: str) -> str:
+    return f"U+{ord(char):04X}" if char else "the end of the text"
 
 
 def largest(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -26,6 +26,7 @@ _FORMATS: dict[str, Format] = {
 }
 _PACKED = (".zst", ".gz", ".bz2", ".xz")
 _COLUMNS = ("text", "source", "language", "lang")
+_NOT_READ = tuple((name, None) for name in ("id", "url", "date", "license", "label"))
 _READ_BYTES = 8 << 20
 
 Part = Callable[[], Iterator[pa.Table]]
@@ -82,11 +83,13 @@ def _of_file(path: Path) -> list[Part]:
         known = " ".join(sorted(_FORMATS))
         msg = f"{path} is not there" if not path.is_file() else f"{path}: take a file that ends in one of {known}"
         raise UserError(msg)
-    columns: tuple[tuple[str, str], ...] = tuple((name, name) for name in _COLUMNS) if kind == "jsonl" else ()
+    columns: tuple[tuple[str, str | None], ...] = ()
+    if kind == "jsonl":
+        columns = (*((name, name) for name in _COLUMNS), *_NOT_READ)
     if kind == "parquet":
         with open_parquet(str(path)) as file:
             there = set(file.schema_arrow.names)
-        columns = tuple((name, name) for name in _COLUMNS if name in there or name == "text")
+        columns = (*((name, name) for name in _COLUMNS if name in there or name == "text"), *_NOT_READ)
     name = path.name.partition(".")[0]
     options = Read(format=kind, paths=(str(path.resolve()),), source=name, columns=columns)
     shards = freeze(options, Path()).shards

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from operators.tokenize.mixing.plan import MAX_EPOCHS, Amount, Request, Span, plan
-from pipeline.pretrain.strata import Buckets, Keys, Stratification, as_pairs
-from pipeline.value import Value
+from pipeline.pretrain.strata import Buckets, Keys, Stratification
+from pipeline.value import Pairs, Value, as_pairs
 from pipeline.work import EVERY, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 
@@ -45,7 +45,7 @@ def _above_0(pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], .
     return pairs
 
 
-Factors = Annotated[tuple[tuple[str, float], ...], BeforeValidator(as_pairs), AfterValidator(_not_below_0)]
+Factors = Annotated[Pairs[float], AfterValidator(_not_below_0)]
 Weights = Annotated[Factors, AfterValidator(_not_all_0)]
 Limits = Annotated[tuple[tuple[str, float], ...], BeforeValidator(_as_limits), AfterValidator(_above_0)]
 
@@ -128,7 +128,9 @@ class Mix(ShardWork):
         rule = Stratification(by=self.by, quality=self.quality)
         tokens = self.steps * self.tokens_per_step if self.steps and self.tokens_per_step else self.tokens
         spans = [Span(stage.until, stage.weights) for stage in self.stages] or [Span(1.0, self.weights)]
-        request = Request(rule, spans, self.upsample, tokens, self.max_epochs, self.held_out_fraction)
+        request = Request(
+            rule, spans, self.upsample, tokens, self.max_epochs, self.held_out_fraction, self.tokens_per_step
+        )
         mixture = plan(request, _amounts(rule, task.inputs["documents"]))
         path = task.scratch / "mixture.json"
         path.write_text(mixture.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -36,7 +36,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. tokens: of the whole plan; None: what ``upsample`` comes to."""
+    """What was asked for.
+
+    tokens: of the whole plan; None: what ``upsample`` comes to. tokens_per_step: of a plan whose length is in steps.
+    """
 
     rule: Stratification
     spans: Sequence[Span]
@@ -44,6 +47,7 @@ class Request:
     tokens: int | None
     max_epochs: Pairs
     held_out_fraction: float
+    tokens_per_step: int | None = None
 
 
 def plan(request: Request, found: Mapping[str, Amount]) -> Mixture:
@@ -64,16 +68,7 @@ def plan(request: Request, found: Mapping[str, Amount]) -> Mixture:
     if total < 1:
         msg = "upsample is 0 for every stratum, so nothing would be drawn"
         raise UserError(msg)
-    stages, begin = [], 0
-    drawn = dict.fromkeys(amounts, 0.0)
-    for span in request.spans:
-        weights = _weights(sizes, span.weights)
-        end = total if span is request.spans[-1] else round(span.until * total)
-        for label, weight in weights.items():
-            drawn[label] += weight * (end - begin)
-        if end > begin:
-            stages.append(Stage(end=end, weights=tuple(weights.values())))
-        begin = end
+    drawn, stages = _drawn(request, sizes, total)
     limits = _limits(amounts, request.max_epochs)
     strata = tuple(
         Stratum(
@@ -86,7 +81,7 @@ def plan(request: Request, found: Mapping[str, Amount]) -> Mixture:
         )
         for label, amount in amounts.items()
     )
-    _check_epochs(strata, total, left)
+    _check_epochs(strata, request, sizes, total)
     return Mixture(
         rule=request.rule,
         tokens=total,
@@ -94,6 +89,21 @@ def plan(request: Request, found: Mapping[str, Amount]) -> Mixture:
         strata=strata,
         stages=tuple(stages),
     )
+
+
+def _drawn(request: Request, sizes: Mapping[str, float], total: int) -> tuple[dict[str, float], list[Stage]]:
+    """Tokens that a plan of some length draws from each stratum, and its stages."""
+    stages, begin = [], 0
+    drawn = dict.fromkeys(sizes, 0.0)
+    for span in request.spans:
+        weights = _weights(sizes, span.weights)
+        end = total if span is request.spans[-1] else round(span.until * total)
+        for label, weight in weights.items():
+            drawn[label] += weight * (end - begin)
+        if end > begin:
+            stages.append(Stage(end=end, weights=tuple(weights.values())))
+        begin = end
+    return drawn, stages
 
 
 def _weights(sizes: Mapping[str, float], asked: Pairs) -> dict[str, float]:
@@ -166,20 +176,54 @@ def _check_used(asked: Pairs, used: Iterable[str | None], there: Mapping[str, ob
             raise UserError(msg)
 
 
-def _check_epochs(strata: Sequence[Stratum], total: int, left: float) -> None:
+def _check_epochs(strata: Sequence[Stratum], request: Request, sizes: Mapping[str, float], total: int) -> None:
     over = [stratum for stratum in strata if stratum.epochs > stratum.max_epochs]
     if not over:
         return
-    worst = max(over, key=lambda stratum: stratum.epochs / stratum.max_epochs)
-    share = math.floor(1e4 * worst.max_epochs * left * worst.tokens / total) / 1e4
-    also = [stratum.label for stratum in over if stratum is not worst]
+    left = 1 - request.held_out_fraction
+    shown = sorted(strata, key=lambda stratum: -stratum.epochs / stratum.max_epochs)
+    lines = [_epochs_of(stratum, left, total) for stratum in shown[:_NAMED]]
+    lines += [f"and {len(shown) - _NAMED} more strata"] if len(shown) > _NAMED else []
+    upsampled = " lower upsample," if request.tokens is None else ""
+    allowed = ", ".join(f"{stratum.label!r}: {math.ceil(stratum.epochs)}" for stratum in over[:_NAMED])
+    listed = "\n  ".join(lines)
     msg = (
-        f"stratum {worst.label!r} would be read {worst.epochs:.4g} times: {worst.drawn} tokens are drawn from its "
-        f"{worst.tokens}, and max_epochs is {worst.max_epochs:g}. Give it at most {share:g} of "
-        f"the tokens, plan fewer tokens, add documents, or allow it: max_epochs: {{{worst.label!r}: "
-        f"{math.ceil(worst.epochs)}}}"
+        f"a plan of {total:,} tokens reads {len(over)} of {len(strata)} strata more often than max_epochs allows:\n  "
+        f"{listed}\n{_fitting(strata, request, sizes, total)}; or{upsampled} change the weights, or add documents. "
+        f"Only where so much repetition is wanted, allow it: max_epochs: {{{allowed}}}"
     )
-    raise UserError(f"{msg}; the same holds for {_listed(also)}" if also else msg)
+    raise UserError(msg)
+
+
+def _epochs_of(stratum: Stratum, left: float, total: int) -> str:
+    line = (
+        f"{stratum.label!r}: {stratum.epochs:.4g} epochs ({stratum.drawn:,} tokens drawn from its {stratum.tokens:,})"
+    )
+    if stratum.epochs <= stratum.max_epochs:
+        return line
+    share = stratum.max_epochs * left * stratum.tokens / total
+    place = 10.0 ** (2 - math.floor(math.log10(share)))  # down to three digits
+    return f"{line}, over max_epochs {stratum.max_epochs:g}: at most {math.floor(share * place) / place:g} of this plan"
+
+
+def _fitting(strata: Sequence[Stratum], request: Request, sizes: Mapping[str, float], total: int) -> str:
+    """The longest plan with the same weights, in words."""
+    left, unit = 1 - request.held_out_fraction, request.tokens_per_step or 1
+
+    def fits(units: int) -> bool:
+        drawn, _ = _drawn(request, sizes, units * unit)
+        return all(round(drawn[one.label] / (left * one.tokens), 4) <= one.max_epochs for one in strata)
+
+    # Epochs are proportional to the length, but for the rounding of the ends of stages.
+    drawn, _ = _drawn(request, sizes, total)
+    most = min(one.max_epochs * left * one.tokens / drawn[one.label] * total for one in strata if drawn[one.label])
+    units, less = math.ceil(most / unit), 1
+    while units > 0 and not fits(units):
+        units, less = units - less, 2 * less
+    if units < 1:
+        return "No shorter plan fits"
+    asked = f"`tokens: {units}`" if request.tokens_per_step is None else f"`steps: {units}` ({units * unit:,} tokens)"
+    return f"The longest plan that fits with these weights is {asked}"
 
 
 def _listed(labels: Sequence[str]) -> str:

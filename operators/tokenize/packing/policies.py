@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from operators.kernels.best_fit import best_fit as fill_rows
-from operators.kernels.best_fit import neighbours
 from operators.tokenize.packing.draws import drawn_again
 from operators.tokenize.packing.layout import Documents, Int64s, Packed, pieces_of
+from pipeline.pretrain.order import mix
+
+UInt64s = npt.NDArray[np.uint64]
+
+MOST_PADDING = 0.0049
+"""Share of the places of a shard that may be padding so that related documents share rows; without groups it is less."""
+STEPS = 64
 
 
 def concat(documents: Documents, sequence_length: int) -> Packed:
@@ -33,9 +40,9 @@ def concat(documents: Documents, sequence_length: int) -> Packed:
 def best_fit(documents: Documents, sequence_length: int) -> Packed:
     """Documents of at most ``sequence_length + 1`` tokens whole, longer ones in that many and a rest, best-fit decreasing.
 
-    The parts of a long document overlap by one token, as rows do in ``concat``. Neighbours of one group are joined first,
-    as many as fit a row. Source: Ding et al. 2024, arXiv:2404.10830, section 3.2. Rows, and what stands in a row, are in
-    the order of the numbers drawn for their documents, so that neither hangs on size.
+    The parts of a long document overlap by one token, as rows do in ``concat``. Those of a group are packed among themselves
+    first; see ``_rows_of_related``. Source: Ding et al. 2024, arXiv:2404.10830, section 3.2. Rows, and what stands in a row,
+    are in the order of the numbers drawn for their documents, so that neither hangs on size; those of a group side by side.
     """
     capacity = sequence_length + 1
     parts = np.maximum(1, -(-(documents.length - 1) // sequence_length))
@@ -45,38 +52,77 @@ def best_fit(documents: Documents, sequence_length: int) -> Packed:
     first = part * sequence_length
     length = np.minimum(documents.length[index] - first, capacity)
     order = drawn_again(documents.order[index], part)
-    unit = _units(documents, index, length, capacity)
-    begins = np.flatnonzero(np.append(True, unit[1:] != unit[:-1])) if len(unit) else np.empty(0, np.int64)
-    row_of_unit = _rows(np.add.reduceat(length, begins) if len(begins) else begins, order[begins], capacity)
-    row, drawn = row_of_unit[unit], order[begins][unit]
-    by_row = np.lexsort((np.arange(len(unit)), unit, drawn, row))
-    return _in_drawn_order(documents, (index[by_row], first[by_row], length[by_row]), row[by_row], drawn[by_row])
+    if documents.group is None:
+        row = _rows(length, order, capacity)
+        place = order
+    else:
+        group = documents.group[index]
+        row = _rows_of_related(length, group, order, capacity)
+        place = mix(group ^ _least(order, row)[row])
+    by_row = np.lexsort((order, place, row))
+    return _in_drawn_order(documents, (index[by_row], first[by_row], length[by_row]), row[by_row], order[by_row])
 
 
-def _units(documents: Documents, index: Int64s, length: Int64s, capacity: int) -> Int64s:
-    """The unit of each part: neighbours of a group that stand together, else each alone."""
-    unit = np.arange(len(index), dtype=np.int64)
-    if documents.group is not None:
-        neighbours(length, documents.group[index], capacity, unit)
-    return unit
+def _rows_of_related(length: Int64s, group: UInt64s, order: UInt64s, capacity: int) -> Int64s:
+    """The row of each part: with others of its group as far as ``MOST_PADDING`` allows.
+
+    Each group is packed by itself. Its rows are units that are packed across groups, all but the worst filled of them, which
+    are taken apart again, so that their parts fill what others leave. How many: as few of ``STEPS`` equal shares as keep the
+    padding at ``MOST_PADDING``, or, where no packing does, the rows as few as without groups; found by bisection. All of
+    them taken apart are the packing without groups.
+    """
+    row = _rows(length, order, capacity)
+    most = max(_count(row), int(length.sum() / (capacity * (1 - MOST_PADDING))))
+    unit = _rows(length, order, capacity, group)
+    parts = np.bincount(unit)
+    size = np.bincount(unit, weights=length).astype(np.int64)
+    drawn = _least(order, unit)
+    worst_first = np.lexsort((drawn, size))
+    worst_first = worst_first[parts[worst_first] > 1]
+    low, high = 0, STEPS
+    while low < high:
+        middle = (low + high) // 2
+        whole = np.ones(len(size), np.bool_)
+        whole[worst_first[: len(worst_first) * middle // STEPS]] = False
+        alone = np.flatnonzero(~whole[unit])
+        sizes, orders = np.append(size[whole], length[alone]), np.append(drawn[whole], order[alone])
+        found = _rows(sizes, orders, capacity)
+        if _count(found) > most:
+            low = middle + 1
+            continue
+        high = middle
+        row = found[np.cumsum(whole)[unit] - 1]
+        row[alone] = found[int(whole.sum()) :]
+    return row
 
 
-def _rows(size: Int64s, order: np.ndarray, capacity: int) -> Int64s:
-    """The row of each unit: largest first, those of equal size in the order of their numbers."""
-    largest_first = np.lexsort((order, -size))
+def _rows(size: Int64s, order: UInt64s, capacity: int, group: UInt64s | None = None) -> Int64s:
+    """The row of each, with none of another group: largest first, those of equal size in the order of their numbers."""
+    group = np.zeros(len(size), np.uint64) if group is None else group
+    largest_first = np.lexsort((order, -size, group))
     found, row = np.empty(len(size), np.int64), np.empty(len(size), np.int64)
-    fill_rows(np.ascontiguousarray(size[largest_first], np.int64), capacity, found)
+    fill_rows(size[largest_first], group[largest_first], capacity, found)
     row[largest_first] = found
     return row
 
 
-def _in_drawn_order(
-    documents: Documents, parts: tuple[Int64s, Int64s, Int64s], row: Int64s, drawn: np.ndarray
-) -> Packed:
-    """Rows by the number of the first unit of each; ``parts`` are sorted by row."""
+def _count(row: Int64s) -> int:
+    """How many rows these are."""
+    return int(row.max(initial=-1)) + 1
+
+
+def _least(order: UInt64s, row: Int64s) -> UInt64s:
+    """The least of the numbers in each row."""
+    least = np.full(_count(row), ~np.uint64(0))
+    np.minimum.at(least, row, order)
+    return least
+
+
+def _in_drawn_order(documents: Documents, parts: tuple[Int64s, Int64s, Int64s], row: Int64s, order: UInt64s) -> Packed:
+    """Rows by the least number in each; ``parts`` are sorted by row."""
     begins = np.flatnonzero(np.append(True, row[1:] != row[:-1])) if len(row) else np.empty(0, np.int64)
     count = np.diff(begins, append=len(row))
-    chosen = np.argsort(drawn[begins], kind="stable")
+    chosen = np.argsort(_least(order, row), kind="stable")
     rows = _offsets(count[chosen])
     at = np.repeat(begins[chosen], count[chosen]) + _within(count[chosen], rows)
     index, first, length = (column[at] for column in parts)

@@ -28,8 +28,8 @@ class Pack(Value):
     policy: ``best_fit`` cuts no document that fits a row, and longer ones into that many and a rest, and puts each part
     where it leaves the least room. ``concat`` puts documents one after the other and cuts at every row.
     fim: rewrite some documents for fill-in-the-middle. related: documents of one URL host (``host``), or those that a step
-    with ``dedup`` or ``split`` found similar (``{step: NAME}``), stand side by side, in an order drawn for each group and
-    each document. seed: default the recipe's.
+    with ``dedup`` or ``split`` found similar (``{step: NAME}``), stand side by side, under ``best_fit`` as far as padding of
+    half a percent allows; in an order drawn for each group and each document. seed: default the recipe's.
     Source: In-context Pretraining (Shi et al. 2023, arXiv:2310.10638) for the idea; there neighbours are found by a model.
     """
 

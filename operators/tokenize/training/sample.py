@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from operators.dedup.order import word_pairs
-from pipeline.documents import ID_TYPE
+from operators.dedup.order import id_pairs
 from pipeline.errors import UserError
 from pipeline.rejects import languages, sources
-from pipeline.value import Strings, Value
+from pipeline.value import Pairs, Strings, Value
 
 Buckets = npt.NDArray[np.int64]
 
@@ -26,13 +25,6 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _MANTISSA_BITS = 8
 _FLOAT_MANTISSA_BITS = 23
-
-
-def _as_pairs(value: object) -> object:
-    """A mapping as pairs; whole numbers as floats."""
-    if isinstance(value, Mapping):
-        return tuple((name, float(share) if type(share) is int else share) for name, share in value.items())
-    return value
 
 
 class Strata(Value):
@@ -47,7 +39,7 @@ class Strata(Value):
 
     by: Strings = _AXES
     temperature: Annotated[float, Field(ge=1.0)] = 1.0
-    weights: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_as_pairs)] = ()
+    weights: Pairs[float] = ()
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -136,14 +128,7 @@ def buckets(docs: pa.Table, seed: int) -> Buckets:
     Buckets are as fine as floating-point numbers of eight binary places: whatever share of a corpus is asked for, however
     small, the last bucket holds 1/256 of it at most, and a corpus of any size has some thousand.
     """
-    column = docs["id"].combine_chunks()
-    if column.type != ID_TYPE or column.null_count:
-        msg = f"a sample needs 16-byte ids without nulls, got {column.type}; let a read step give them"
-        raise UserError(msg)
-    if len(column) == 0:
-        return np.zeros(0, np.int64)
-    raw: Any = column.buffers()[1]
-    ids = word_pairs(memoryview(raw)[column.offset * 16 : (column.offset + len(column)) * 16])
+    ids = id_pairs(docs, "a sample")
     # One array element, not a scalar: arrays wrap around without a warning.
     start = _mixed(np.array([seed], np.uint64) + _STEP)
     hashes = _mixed(_mixed(start ^ ids[:, 0]) + _STEP ^ ids[:, 1])

@@ -363,7 +363,7 @@ def test_recipe_form() -> None:
 def test_ids_that_are_no_ids_are_refused(tmp_path: Path) -> None:
     docs = documents(["text"]).set_column(0, "id", pa.array(["k"]))
     sink = Signatures().open(Task("s", 0, {"documents": [LocalShard(0)]}, tmp_path))
-    with pytest.raises(TypeError, match="16-byte ids without nulls, got string with 0 nulls"):
+    with pytest.raises(UserError, match="16-byte ids without nulls, got string with 0 nulls"):
         sink.add(docs)
     assert docs.schema.field("id").type != ID_TYPE
 

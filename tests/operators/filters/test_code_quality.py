@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html.parser
 import pickle
 import re
@@ -288,6 +289,12 @@ def test_characters_per_token(tokenizer):
     assert redpajama.bounds[-1] == Bound("alpha_chars_per_token", min=1.5, reason="few_letters_per_token")
     with pytest.raises(UserError, match="not made yet"):
         CodeQuality(tokenizer=Artifact(step="bpe")).prepare()
+
+
+def test_a_tokenizer_that_was_changed_since_the_plan_is_refused(tokenizer):
+    planned = Artifact(file=tokenizer.file, sha256=hashlib.sha256(b"other bytes").hexdigest())
+    with pytest.raises(UserError, match="when this run was planned"):
+        CodeQuality(tokenizer=planned).measure(table("ab"))
 
 
 @pytest.mark.parametrize(

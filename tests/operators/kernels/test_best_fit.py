@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.kernels.best_fit import best_fit, neighbours
+from operators.kernels.best_fit import best_fit
 
 
-def packed(sizes: list[int], capacity: int) -> tuple[int, list[int]]:
+def packed(sizes: list[int], capacity: int, group: list[int] | None = None) -> tuple[int, list[int]]:
     row = np.full(len(sizes), -1, np.int64)
-    return best_fit(np.array(sizes, np.int64), capacity, row), row.tolist()
+    groups = np.array([7] * len(sizes) if group is None else group, np.uint64)
+    return best_fit(np.array(sizes, np.int64), groups, capacity, row), row.tolist()
 
 
 def slow_best_fit(sizes: list[int], capacity: int) -> tuple[int, list[int]]:
@@ -58,7 +59,7 @@ def test_equals_the_obvious_search(data: st.DataObject, capacity: int) -> None:
 def test_no_row_overflows_and_none_is_empty(capacity: int) -> None:
     sizes = -np.sort(-(1 + np.random.default_rng(capacity).integers(0, capacity, 3000)))
     row = np.empty(len(sizes), np.int64)
-    rows = best_fit(sizes, capacity, row)
+    rows = best_fit(sizes, np.zeros(len(sizes), np.uint64), capacity, row)
     filled = np.bincount(row, weights=sizes, minlength=rows)
     assert len(filled) == rows
     assert 0 < filled.min() <= filled.max() <= capacity
@@ -67,16 +68,24 @@ def test_no_row_overflows_and_none_is_empty(capacity: int) -> None:
 @pytest.mark.parametrize(
     ("sizes", "group", "expected"),
     [
-        ([], [], []),
-        ([3, 3, 3], [1, 1, 1], [0, 0, 0]),
-        ([3, 3, 4], [1, 1, 1], [0, 0, 1]),
-        ([3, 3, 3], [1, 2, 2], [0, 1, 1]),
-        ([20, 1, 1], [1, 1, 1], [0, 1, 1]),
-        ([1, 20, 1], [1, 1, 1], [0, 1, 2]),
+        ([4, 1, 1], [1, 1, 2], (2, [0, 0, 1])),
+        ([3, 2, 2], [1, 2, 1], (3, [0, 1, 2])),
+        ([3, 2, 2, 1], [1, 1, 2, 2], (2, [0, 0, 1, 1])),
+        ([2, 3, 2], [1, 2, 2], (2, [0, 1, 1])),
     ],
     ids=str,
 )
-def test_neighbours_by_hand(sizes: list[int], group: list[int], expected: list[int]) -> None:
-    unit = np.full(len(sizes), -1, np.int64)
-    units = neighbours(np.array(sizes, np.int64), np.array(group, np.uint64), 9, unit)
-    assert (unit.tolist(), units) == (expected, len(set(expected)))
+def test_groups_by_hand(sizes: list[int], group: list[int], expected: tuple[int, list[int]]) -> None:
+    assert packed(sizes, 5, group) == expected
+
+
+@given(data=st.data(), capacity=st.integers(1, 70))
+def test_groups_are_packed_one_by_one(data: st.DataObject, capacity: int) -> None:
+    groups = data.draw(st.lists(st.lists(st.integers(1, capacity), max_size=20), max_size=8))
+    sizes, names, expected, rows = [], [], [], 0
+    for number, group in enumerate(groups):
+        own = sorted(group, reverse=True)
+        count, found = slow_best_fit(own, capacity)
+        expected += [rows + row for row in found]
+        sizes, names, rows = sizes + own, names + [number] * len(own), rows + count
+    assert packed(sizes, capacity, names) == (rows, expected)

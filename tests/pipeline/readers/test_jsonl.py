@@ -68,7 +68,25 @@ class TestFields:
             {"text": "a", "url": "http://e/1", "score": 3.0, "tags": '["x"]', "ab": "dotted"},
             {"text": "b", "url": None, "score": None, "tags": None, "ab": None},
         ]
-        assert batch.documents.column_names[7:] == ["score", "tags", "ab"]
+        assert batch.documents.column_names[7:] == ["score", "tags", "ab", "label", "language", "record_id"]
+
+    def test_what_columns_does_not_name_is_taken_as_without_it(self, tmp_path: Path) -> None:
+        fields = {"id": "k", "url": "u", "date": "d", "license": "l", "lang": "de", "label": "hq"}
+        data = lines({"body": "t", "site": "books", **fields})
+        columns = {"text": "body", "source": "site", "date": None}
+        row = read_bytes(tmp_path, data, "x.jsonl", format="jsonl", columns=columns).documents.to_pylist()[0]
+        assert row == {
+            "id": document_id("books", "k", b"t"), "text": "t", "url": "u", "source": "books", "date": None,
+            "license": "l", "origin": f"{tmp_path}/x.jsonl#0", "label": "hq", "language": "de", "record_id": "k",
+        }  # fmt: skip
+
+    def test_null_turns_a_field_off(self, tmp_path: Path) -> None:
+        data = lines({"text": "t", "id": "k", "url": "u", "language": "de", "score": 1})
+        columns = {"id": None, "language": None, "url": None}
+        docs = read_bytes(tmp_path, data, "x.jsonl", format="jsonl", columns=columns).documents
+        assert docs["id"].to_pylist() == [document_id("demo", "", b"t")]
+        assert docs["url"].to_pylist() == [None]
+        assert docs.column_names[7:] == ["label"]
 
     def test_the_key_is_the_id_else_url_and_date_else_nothing(self, tmp_path: Path) -> None:
         data = lines(
@@ -92,6 +110,8 @@ class TestFields:
             {},
             {"paths": ["x"], "column_types": {"score": "float"}},
             {"paths": ["x"], "columns": {"origin": "o"}},
+            {"paths": ["x"], "columns": {"text": None}},
+            {"paths": ["x"], "columns": {"score": None}, "column_types": {"score": "float"}},
             {"paths": ["x"], "format": "warc", "columns": {"text": "t"}},
             {"paths": ["x"], "encoding": "big5"},
             {"paths": ["x"], "format": "text", "encoding": "utf-99"},

@@ -55,6 +55,23 @@ def test_nested_and_further_columns_keep_their_type(tmp_path: Path) -> None:
     assert docs.schema.field("ab").type == pa.int64()
 
 
+def test_what_columns_does_not_name_is_taken_where_it_is_there(tmp_path: Path) -> None:
+    table = pa.table({"body": ["a"], "url": ["u"], "id": [7], "label": [3], "date": ["d"], "score": [0.5]})
+    docs = read(write(tmp_path, table), columns={"text": "body", "date": None, "score": "score"}).documents
+    assert docs.schema.names == [*SCHEMA.names, "score", "label", "language", "record_id"]
+    assert docs.drop_columns(["origin"]).to_pylist() == [
+        {"id": document_id("demo", "7", b"a"), "text": "a", "url": "u", "source": "demo", "date": None, "license": None,
+         "score": 0.5, "label": "3", "language": None, "record_id": "7"},
+    ]  # fmt: skip
+
+
+def test_a_field_of_a_type_it_cannot_have_is_refused_and_can_be_turned_off(tmp_path: Path) -> None:
+    path = write(tmp_path, pa.table({"text": ["a"], "license": pa.array([["mit"]], pa.list_(pa.string()))}))
+    with pytest.raises(UserError, match=r"columns: \{license: null\}"):
+        read(path)
+    assert read(path, columns={"license": None}).documents["license"].to_pylist() == [None]
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.dataset import Run
-from pipeline.ledger import Count
+from pipeline.ledger import Count, Ledger
 from pipeline.report.account import Account
 from pipeline.report.funnel import TokenRates, funnel, token_rates
 from tests.pipeline.report.conftest import run_tiny
@@ -56,3 +57,40 @@ def test_without_a_tokenizer_no_tokens_are_told(tmp_path: Path) -> None:
 
 def test_leaves_are_the_last_steps_with_documents(tiny: Run) -> None:
     assert [step.name for step in Account.of(tiny).leaves()] == ["unique"]
+
+
+def without(ledger: Ledger, bytes_kept: int, gone: Count) -> Ledger:
+    """The account once one kept document and some others, ``gone`` in all, were taken down."""
+    found = Ledger.from_json(ledger.to_json())
+    found.kept.add(-1, -bytes_kept)
+    found.taken_down = gone
+    return found
+
+
+def test_what_was_taken_down_stands_among_the_reasons(tiny: Run) -> None:
+    account = Account.of(tiny)
+    pages, unique = (next(step for step in account.steps if step.name == name) for name in ("pages", "unique"))
+    rejected, bare = without(pages.ledger, FOUR, Count(2, FOUR + 2)), without(unique.ledger, FOUR, Count(2, 2 * FOUR))
+    del rejected.dropped["length:short"]
+    bare.duplicates["exact"] = Count(1, FOUR)
+    for ledger in (rejected, bare):
+        ledger.check("by hand")
+    steps = (replace(pages, ledger=rejected), replace(unique, ledger=bare))
+    rows = {(row.step, row.operator): row for row in funnel(replace(account, steps=steps))}
+    boom = len("boom 1234 <b>x</b> & y")
+    assert list(rows) == [
+        ("pages", "extract_body"),
+        ("pages", "length"),
+        ("pages", "takedown"),
+        ("unique", "first_of_each_text"),
+    ]
+    assert rows["pages", "length"].reasons == (("quarantined", Count(1, boom)), ("taken down", Count(1)))
+    last = rows["pages", "takedown"]
+    assert (last.into.docs, last.out.docs, last.out.bytes) == (5, 4, rejected.kept.bytes)
+    assert last.reasons == (("taken down", Count(1, FOUR)),)
+    assert rows["unique", "first_of_each_text"].reasons == (
+        ("taken down", Count(2, 2 * FOUR)),
+        ("exact duplicate", Count(1, FOUR)),
+    )
+    for row in rows.values():
+        assert row.into.docs - row.out.docs == sum(counted.docs for _, counted in row.reasons)

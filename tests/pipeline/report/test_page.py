@@ -19,7 +19,7 @@ from pipeline.report.duplicates import Clusters, clusters
 from pipeline.report.markup import Markup, element, table
 from pipeline.report.measures import bins, counts, step_measures
 from pipeline.report.page import render, write_report
-from pipeline.report.training import Training
+from pipeline.report.training import Training, model_part
 from pipeline.report.units import count, number, seconds, share, size
 from tests.pipeline.report.conftest import run_tiny
 
@@ -171,6 +171,19 @@ def test_a_training_is_told_in_one_line() -> None:
         "model: 2.123 bits per byte on 1,200 held-out documents after step 200 (unigram model: 4.500)"
     )
     assert Training("model", (), ()).summary is None
+
+
+def test_a_training_from_a_mixture_tells_its_strata() -> None:
+    steps = (
+        {"step": 1, "loss": 5.0, "strata": {"web": 512, "wiki": 0}},
+        {"step": 2, "loss": 4.0, "strata": {"web": 768, "wiki": 256}},
+    )
+    done = ET.fromstring(model_part(Training("model", steps, (), {"web": 0.5, "wiki": 2.25})).join(("<x>", "</x>")))
+    cells = [[cell.text for cell in row] for row in done.find(".//tbody")]
+    assert cells == [["web", "768", "75.0 %", "0.50"], ["wiki", "256", "25.0 %", "2.25"]]
+    under_way = ET.fromstring(model_part(Training("model", steps[:1], ())).join(("<x>", "</x>")))
+    assert [[cell.text for cell in row][3] for row in under_way.find(".//tbody")] == ["-", "-"]
+    assert "stratum" not in model_part(Training("model", ({"step": 1, "loss": 5.0},), ()))
 
 
 def test_numbers_read_well() -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.documents import ID_TYPE
 from pipeline.storage import Storage
 from pipeline.takedown import finder
-from pipeline.takedown.absence import Needles, prove
+from pipeline.takedown.absence import Needles, holders, prove
 from pipeline.takedown.finder import Finder
 from pipeline.takedown.fragments import fragments
 from pipeline.takedown.suppression import Suppression
@@ -125,3 +126,46 @@ def test_rows_of_the_document_itself_are_present(tmp_path: Path) -> None:
     pq.write_table(pa.table({"rep_id": pa.array([KEY], ID_TYPE)}), tmp_path / "y.parquet")
     proof = prove(Storage(tmp_path), NEEDLES, FORBIDDEN)
     assert {file for file, _ in proof.present} == {"x.parquet", "y.parquet"}
+
+
+STRETCH = np.arange(100, 124, dtype="<u2")
+TOKENS = Needles(frozenset([KEY]), tokens=frozenset([STRETCH.tobytes()]))
+THIRD = bytes(range(2, 18))
+
+
+def payload(folder: Path, *documents: tuple[bytes, list[int]]) -> Storage:
+    tokens = [np.array(ids, "<u2") for _, ids in documents]
+    (folder / "x.bin").write_bytes(b"".join(one.tobytes() for one in tokens))
+    np.save(folder / "x.offsets.npy", np.cumsum([0, *(len(one) for one in tokens)]))
+    ids = pa.array([key for key, _ in documents], ID_TYPE)
+    pq.write_table(
+        pa.table({"id": ids, "url": [f"http://{k}.example/" for k in range(len(ids))]}), folder / "x.docs.parquet"
+    )
+    return Storage(folder)
+
+
+def test_a_stretch_of_tokens_that_another_document_had_is_told_and_one_that_it_did_not_have_is_present(
+    tmp_path: Path,
+) -> None:
+    own, other = [1, *STRETCH, 0], [2, 3, *STRETCH, 4, 0]
+    before = holders(payload(tmp_path, (KEY, own), (OTHER, other), (THIRD, [9, 0])), ["x.bin"], TOKENS, FORBIDDEN)
+    proof = prove(payload(tmp_path, (OTHER, other), (THIRD, [9, 0])), before, FORBIDDEN)
+    assert (proof.present, proof.elsewhere) == ([], {OTHER.hex(): {"tokens"}})
+    proof = prove(payload(tmp_path, (OTHER, other), (THIRD, [9, *own])), before, FORBIDDEN)
+    assert proof.present == [("x.bin", "tokens")]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 24])
+def test_a_stretch_of_tokens_across_documents_is_present(tmp_path: Path, cut: int) -> None:
+    parts = [7, *STRETCH[:cut]], [*STRETCH[cut:], 0]
+    storage = payload(tmp_path, (OTHER, parts[0]), (THIRD, parts[1]))
+    found = prove(storage, holders(storage, ["x.bin"], TOKENS, FORBIDDEN), FORBIDDEN)
+    assert (found.present == []) == (cut == 24)
+
+
+def test_a_stretch_of_tokens_past_the_last_document_is_present(tmp_path: Path) -> None:
+    storage = payload(tmp_path, (OTHER, [1, 2, 0]))
+    with (tmp_path / "x.bin").open("ab") as file:
+        file.write(STRETCH.tobytes())
+    found = prove(storage, holders(storage, ["x.bin"], TOKENS, FORBIDDEN), FORBIDDEN)
+    assert found.present == [("x.bin", "tokens")]

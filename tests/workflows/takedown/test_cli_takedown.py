@@ -88,6 +88,20 @@ def test_accounts_balance_and_bitmaps_fit(original: Path, run: Path, take: Take)
     assert sum(one["tokens"] for one in facts) == after["tokens"].ledger.kept.tokens
 
 
+def test_status_and_report_tell_what_was_taken_down(run: Path, take: Take, sluice: Call) -> None:
+    assert "taken down" not in sluice("status", run).stdout
+    take(run, MIDDLE, BAD, SHORT)
+    shown = [line.split() for line in sluice("status", run).stdout.splitlines()]
+    assert [*shown[0][-2:], *(line[-1] for line in shown[1:5])] == ["taken", "down", "0", "3", "2", "1"]
+    assert sluice("report", run).exit_code == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "DOES NOT BALANCE" not in page
+    assert "42 in = 39 kept + 0 dropped + 0 duplicates + 0 quarantined + 3 taken down" in page
+    for fate, number in (("clean", 3), ("unique", 2), ("tokens", 1)):
+        account = page.partition(f"<h3>{fate}</h3>")[2].partition("</table>")[0]
+        assert f'<td>taken down</td><td></td><td class="n">{number}</td>' in account, fate
+
+
 def removed(run: Path) -> list[dict]:
     return [
         {**row, "shard": shard.index}
@@ -214,19 +228,54 @@ def test_by_domain_and_by_id(run: Path, take: Take) -> None:
     assert (Run.open(str(run))["clean"].manifest or {})["generation"] == 3
 
 
-def test_what_a_run_does_not_hold_is_listed_for_later(original: Path, run: Path, take: Take) -> None:
-    before = state(run, "suppressed.json", "report.html")
-    told = take(run, "http://nowhere.example/")
-    assert told["documents"] == []
-    assert state(run, "suppressed.json", "report.html") == before
-    assert json.loads((run / "suppressed.json").read_text())["generation"] == 1
+def test_a_list_of_which_nothing_is_there_is_refused_by_name(run: Path, sluice: Call, tmp_path: Path) -> None:
+    before = state(run)
+    done = sluice("takedown", run, "--urls", write_list(tmp_path, "http://nowhere.example/"), "--yes")
+    assert (done.exit_code, "1 entries (http://nowhere.example/)" in done.stderr) == (2, True)
+    assert state(run) == before
 
 
-def test_the_same_again_says_so(run: Path, take: Take) -> None:
+def test_entries_that_match_nothing_are_named_and_listed(run: Path, take: Take, sluice: Call, tmp_path: Path) -> None:
+    told = take(run, MIDDLE, "http://nowhere.example/x")
+    assert told["not_found"] == [{"kind": "url", "entry": "http://nowhere.example/x", "listed_by": None}]
+    listed = write_list(tmp_path, MIDDLE, "http://nowhere.example/x")
+    words = sluice("takedown", run, "--urls", listed, "--yes").stdout
+    assert "nothing in this run has the URL http://nowhere.example/x; request 1 of 2" in words
+    told = take(run, "worse.example", "nothing.example", kind="--domains")
+    assert [one["entry"] for one in told["not_found"]] == ["nothing.example"]
+
+
+def test_the_same_again_says_so_and_proves_again(run: Path, take: Take, sluice: Call, tmp_path: Path) -> None:
     first, second = take(run, MIDDLE), take(run, MIDDLE)
     assert (first["request"], second["request"]) == (1, 1)
     assert second["documents"] == []
+    assert second["not_found"] == [{"kind": "url", "entry": MIDDLE, "listed_by": 1}]
+    searched = second["proof"]["searched_for"]
+    assert (searched["ids"], searched["urls"], searched["texts"]) == (1, 2, 0)
     assert len(json.loads((run / "suppressed.json").read_text())["requests"]) == 1
+    (run / "seen.json").write_text(json.dumps({"seen": MIDDLE}), encoding="utf-8")
+    done = sluice("takedown", run, "--urls", write_list(tmp_path, MIDDLE), "--yes")
+    assert (done.exit_code, "seen.json: url" in done.stdout) == (1, True)
+
+
+def test_copies_can_still_be_taken_after_the_one_that_stayed(run: Path, take: Take) -> None:
+    take(run, NEAR)
+    told = take(run, NEAR, more=("--dry-run",))
+    assert {one["url"] for one in told["related"]} == {BAD, COPY}
+    told = take(run, NEAR, more=("--yes", "--with-duplicates"))
+    assert {page["url"] for page in told["documents"]} == {BAD, COPY}
+    assert (told["request"], told["proof"]["absent"], told["related"]) == (2, True, [])
+    assert not {BAD, COPY, NEAR} & set(urls(run, "clean"))
+    assert "http" not in (run / "suppressed.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["--urls", "--ids", "--domains"])
+def test_copies_of_copies_are_known_after_the_one_that_stayed(run: Path, take: Take, kind: str) -> None:
+    asked = {"--urls": BAD, "--ids": id_of(run, BAD), "--domains": "bad.example"}[kind]
+    take(run, NEAR)
+    assert {one["url"] for one in take(run, asked, kind=kind)["related"]} == {COPY}
+    told = take(run, asked, kind=kind, more=("--yes", "--with-duplicates"))
+    assert {page["url"] for page in told["documents"]} == {COPY}
 
 
 def test_what_is_still_there_is_told_and_the_run_refused(run: Path, sluice: Call, tmp_path: Path) -> None:

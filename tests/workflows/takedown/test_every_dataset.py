@@ -20,7 +20,18 @@ from pipeline.pretrain.work import Pretrain
 from pipeline.session import Settings
 from pipeline.session import run as run_workflow
 from tests.workflows.conftest import Call
-from tests.workflows.takedown.conftest import MIDDLE, NEAR, SHORT, made, state, urls, write_inputs, write_list
+from tests.workflows.takedown.conftest import (
+    BAD,
+    COPY,
+    MIDDLE,
+    NEAR,
+    SHORT,
+    made,
+    state,
+    urls,
+    write_inputs,
+    write_list,
+)
 from workflows.recipe import load
 
 RECIPE = """\
@@ -56,21 +67,33 @@ steps:
   packed:
     from: tokens
     pack: {sequence_length: 128, policy: best_fit}
+  mixed:
+    from: tokens
+    mix: {by: source, tokens: 1000, upsample: {"*": 1}}
   model:
     from: tokens
     pretrain: {preset: tiny, sequence_length: 32, steps: 4, workers: 1, batch_size: 2, checkpoint_every: 2, evaluate_every: 4}
 """
+EXPORTS = (
+    ("tokens", "nanogpt"),
+    ("packed", "parquet"),
+    ("mixed", "megatron"),
+    ("clean", "jsonl"),
+    ("unique", "parquet"),
+)
+AGAIN = ("packed-", "mixed-")
 IN_SHARD_2 = "http://host4.example/2/4"
 STEPS = ("first", "clean", "lines", "parts", "unique", "sets.test", "sets")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> Path:
-    """The finished run, exported once."""
+    """The finished run, exported in every way."""
     folder = write_inputs(tmp_path_factory.mktemp("all"))
     run = made(sluice, folder, folder / "run", recipe=RECIPE)
-    exported = sluice("export", run, "tokens", "--to", "nanogpt", "--out", folder / "exported")
-    assert exported.exit_code == 0, exported.stderr
+    for step, to in EXPORTS:
+        exported = sluice("export", run, step, "--to", to, "--out", folder / "exported" / step)
+        assert exported.exit_code == 0, exported.stderr
     return run
 
 
@@ -142,10 +165,25 @@ def test_the_steps_of_the_trainer_are_those_whose_windows_held_it(
 
 def test_exports_and_the_log_are_told_of(after: tuple[Path, dict[str, Any]]) -> None:
     run, told = after
-    assert [(one["step"], one["to"]) for one in told["exports"]] == [("tokens", "nanogpt")]
+    assert {(one["step"], one["to"], one["certain"]) for one in told["exports"]} == {(*one, True) for one in EXPORTS}
     assert told["log_lines"] == 1
     lines = (run / "logs" / "driver.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[-1]) == {"event": "line taken down", "request": 1}
+
+
+@pytest.mark.parametrize(
+    ("url", "steps"),
+    [(None, {step for step, _ in EXPORTS}), (BAD, {"clean"}), (COPY, set()), (SHORT, set())],
+    ids=["kept", "near", "copy", "dropped"],
+)
+def test_exports_of_steps_that_let_it_go_are_not_told(
+    whole: Path, tmp_path: Path, sluice: Call, url: str | None, steps: set[str]
+) -> None:
+    if url is None:
+        url = pq.read_table(Run.open(str(whole))["tokens"].shards()[0].file(".docs.parquet"))["url"][0].as_py()
+    told = json.loads(sluice("takedown", whole, "--urls", write_list(tmp_path, url), "--dry-run", "--json").stdout)
+    assert len(told["documents"]) == 1
+    assert {one["step"] for one in told["exports"]} == steps
 
 
 def test_the_run_goes_on_with_what_was_forgotten_and_nothing_else(
@@ -153,14 +191,14 @@ def test_the_run_goes_on_with_what_was_forgotten_and_nothing_else(
 ) -> None:
     run = Path(shutil.copytree(after[0], tmp_path / "run"))
     before = state(run, "report.html", "run.json")
-    assert set(after[1]["shards"]["made_by_the_next_run"]) == {"packed"}
+    assert set(after[1]["shards"]["made_by_the_next_run"]) == {"packed", "mixed"}
     flow = load(next(iter(whole.parent.glob("*.yaml"))))
     run_workflow(flow, str(run), Settings(backend="inline", progress="none"))
     now = state(run, "report.html", "run.json")
-    assert {name: now.get(name) for name in before if not name.startswith("packed-")} == {
-        name: value for name, value in before.items() if not name.startswith("packed-")
+    assert {name: now.get(name) for name in before if not name.startswith(AGAIN)} == {
+        name: value for name, value in before.items() if not name.startswith(AGAIN)
     }
-    assert {name.partition("-")[0] for name in now.keys() - before.keys()} <= {"packed"}
+    assert {name.partition("-")[0] for name in now.keys() - before.keys()} <= {"packed", "mixed"}
     done = sluice("verify", run)
     assert done.exit_code == 0, done.stdout + done.stderr
 

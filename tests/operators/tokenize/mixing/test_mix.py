@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,11 @@ def planned(found: dict[str, Amount] = SOURCES, **fields: Any) -> Mixture:
     verb = Mix(**{"held_out_fraction": 0.0, **fields})
     spans = [Span(stage.until, stage.weights) for stage in verb.stages] or [Span(1.0, verb.weights)]
     rule = Stratification(by=verb.by, quality=verb.quality)
-    return plan(Request(rule, spans, verb.upsample, verb.tokens, verb.max_epochs, verb.held_out_fraction), found)
+    tokens = verb.steps * verb.tokens_per_step if verb.steps and verb.tokens_per_step else verb.tokens
+    return plan(
+        Request(rule, spans, verb.upsample, tokens, verb.max_epochs, verb.held_out_fraction, verb.tokens_per_step),
+        found,
+    )
 
 
 def weights(mixture: Mixture, stage: int = 0) -> dict[str, float]:
@@ -112,16 +117,52 @@ def test_more_than_four_epochs_are_refused_by_name_with_a_remedy() -> None:
     with pytest.raises(UserError) as caught:
         planned(**asked)
     text = str(caught.value)
-    assert "stratum 'books' would be read 4.267 times: 6400 tokens are drawn from its 1500, and max_epochs is 4" in text
-    assert "at most 0.375 of the tokens" in text
-    assert "max_epochs: {'books': 5}" in text
-    assert "code" not in text  # 3.2 epochs
+    assert text.splitlines() == [
+        "a plan of 16,000 tokens reads 1 of 3 strata more often than max_epochs allows:",
+        "  'books': 4.267 epochs (6,400 tokens drawn from its 1,500), over max_epochs 4: at most 0.375 of this plan",
+        "  'code': 3.2 epochs (1,600 tokens drawn from its 500)",
+        "  'web': 1 epochs (8,000 tokens drawn from its 8,000)",
+        (
+            "The longest plan that fits with these weights is `tokens: 15000`; or change the weights, or add documents. Only where so "
+            "much repetition is wanted, allow it: max_epochs: {'books': 5}"
+        ),
+    ]
     assert planned(**asked, max_epochs={"books": 5}).strata[0].max_epochs == 5
     assert planned(**asked, max_epochs=4.3).strata[2].max_epochs == 4.3
     at_the_limit = planned(weights={"web": 5, "books": 3.75, "code": 1.25}, tokens=16000)
     assert [stratum.epochs for stratum in at_the_limit.strata] == [4.0, 4.0, 1.0]
-    with pytest.raises(UserError, match="the same holds for 'code'"):
+    with pytest.raises(UserError, match=r"2 of 3 strata .*(?s:.*)max_epochs: \{'books': 8, 'code': 8\}"):
         planned(weights={"*": 0, "books": 3, "code": 1}, tokens=16000)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"weights": {"web": 5, "books": 4, "code": 1}, "tokens": 16001},
+        {"weights": {"web": 1, "books": 1, "code": 1}, "steps": 999, "tokens_per_step": 7, "held_out_fraction": 0.05},
+        {"upsample": {"books": 9, "code": 5.5}},
+        {
+            "stages": [{"until": 0.3, "weights": {"*": 1}}, {"until": 1, "weights": {"books": 2, "*": 1}}],
+            "tokens": 54321,
+        },
+    ],
+    ids=["tokens", "steps", "upsample", "stages"],
+)
+def test_the_length_that_is_told_fits_and_hardly_more_does(asked: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as caught:
+        planned(**asked)
+    told = re.search(r"is `(tokens|steps): (\d+)", str(caught.value))
+    assert told is not None
+    name, length = told[1], int(told[2])
+    assert name == ("steps" if "steps" in asked else "tokens")
+    planned(**{**asked, name: length})
+    with pytest.raises(UserError):
+        planned(**{**asked, name: length + 1 + length // 500})
+
+
+def test_a_length_in_steps_that_no_plan_has_is_not_told() -> None:
+    with pytest.raises(UserError, match="No shorter plan fits; or change"):
+        planned(weights={"*": 1}, steps=2, tokens_per_step=100_000)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing_fakes import made, pieces
 
@@ -108,20 +108,70 @@ def test_best_fit_hangs_on_documents_and_not_on_their_order(
     assert np.array_equal(best_fit(documents, sequence_length).pieces, best_fit(other, sequence_length).pieces)
 
 
-@given(lengths=st.lists(st.integers(2, 9), max_size=20), groups=st.lists(st.integers(0, 4), min_size=20, max_size=20))
-def test_related_documents_share_a_row_as_far_as_they_fit(lengths: list[int], groups: list[int]) -> None:
-    group = sorted(groups[: len(lengths)])
-    rows = pieces(best_fit(made(lengths, group), 8), made(lengths))
-    row_of = {k: number for number, row in enumerate(rows) for k, *_ in row}
-    filled = 0
-    for k, length in enumerate(lengths):
-        if k and group[k] == group[k - 1] and filled + length <= 9:
-            assert row_of[k] == row_of[k - 1]
-            places = [k for k, *_ in rows[row_of[k]]]
-            assert places.index(k) == places.index(k - 1) + 1
-        else:
-            filled = 0
-        filled += length
+GROUPED = st.lists(st.tuples(st.integers(0, 4), st.integers(2, 30)), max_size=40).map(sorted)
+
+
+def grouped(named: list[tuple[int, int]]) -> Documents:
+    """Documents of (group, length)."""
+    return made([length for _, length in named], [group for group, _ in named])
+
+
+@given(named=GROUPED, sequence_length=SEQUENCE)
+def test_groups_cut_only_what_is_too_long_and_need_few_rows(named: list[tuple[int, int]], sequence_length: int) -> None:
+    lengths = [length for _, length in named]
+    rows = pieces(best_fit(grouped(named), sequence_length), grouped(named))
+    expected = [(k, *part) for k, length in enumerate(lengths) for part in slow_parts(length, sequence_length)]
+    assert sorted(piece for row in rows for piece in row) == expected
+    tokens = sum(size for row in rows for *_, size in row)
+    padding = len(rows) * (sequence_length + 1) - tokens
+    assert len(rows) <= slow_num_rows(lengths, sequence_length) or padding <= 0.004 * (tokens + padding)
+
+
+@given(seed=st.integers(0, 99), num_groups=st.integers(2, 40))
+@settings(max_examples=20)
+def test_those_of_a_group_stand_side_by_side_in_a_row(seed: int, num_groups: int) -> None:
+    chance = np.random.default_rng(seed)
+    named = sorted((int(chance.integers(num_groups)), int(chance.integers(2, 30))) for _ in range(200))
+    for row in pieces(best_fit(grouped(named), 90), grouped(named)):
+        groups = [named[k][0] for k, *_ in row]
+        assert len([k for k in range(len(groups)) if k == 0 or groups[k] != groups[k - 1]]) == len(set(groups))
+
+
+@given(named=GROUPED, sequence_length=SEQUENCE, data=st.data())
+def test_grouped_rows_hang_on_documents_and_not_on_their_order(
+    named: list[tuple[int, int]], sequence_length: int, data: st.DataObject
+) -> None:
+    documents = grouped(named)
+    order = np.array(data.draw(st.permutations(range(len(named)))), np.intp)
+    other = Documents(*(None if column is None else column[order] for column in documents))
+    assert np.array_equal(best_fit(documents, sequence_length).pieces, best_fit(other, sequence_length).pieces)
+
+
+@given(lengths=st.lists(st.integers(2, 30), max_size=40), sequence_length=SEQUENCE)
+def test_one_group_is_packed_in_as_many_rows_as_none(lengths: list[int], sequence_length: int) -> None:
+    rows = best_fit(made(lengths, [3] * len(lengths)), sequence_length).num_rows
+    assert rows == slow_num_rows(lengths, sequence_length)
+
+
+def share_together(packed: Packed, group: list[int]) -> float:
+    """Share of the documents in a row with another one of their group."""
+    found: set[int] = set()
+    for a, b in zip(packed.rows[:-1], packed.rows[1:], strict=True):
+        row = set(packed.pieces["document"][a:b].tolist())
+        found |= {k for k in row if any(group[k] == group[other] and k != other for other in row)}
+    return len(found) / len(group)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_groups", "least"), [("uniform", 50, 0.8), ("lognormal", 50, 0.98), ("uniform", 1000, 0.2)]
+)
+def test_related_documents_share_rows_at_half_a_percent_of_padding(shape: str, num_groups: int, least: float) -> None:
+    chance = np.random.default_rng(2)
+    drawn = {"uniform": chance.integers(2, 3000, 5000), "lognormal": 2 + chance.lognormal(6, 1.2, 5000)}
+    group = sorted(chance.integers(0, num_groups, 5000).tolist())
+    packed = best_fit(made(drawn[shape].astype(int).tolist(), group), 2048)
+    assert 1 - packed.tokens / (packed.num_rows * 2049) < 0.005
+    assert share_together(packed, group) > least
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))

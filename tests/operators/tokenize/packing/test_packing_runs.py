@@ -20,8 +20,10 @@ from operators.tokenize.packing.verify import verify
 from operators.tokenize.shards.reader import TokenShard
 from pipeline.dataset import Run
 from pipeline.errors import UserError
+from pipeline.padding import Padding
 from pipeline.session import Settings
 from workflows import load, run
+from workflows.commands.summary import print_summary
 
 INLINE = Settings(backend="inline", progress="none")
 PACKS = {
@@ -210,8 +212,29 @@ def test_clusters_of_a_step_without_any(tmp_path: Path) -> None:
 def test_from_a_step_without_tokens(tmp_path: Path, options: dict[str, Any]) -> None:
     path = recipe(tmp_path / "in", {"plain": options})
     path.write_text(path.read_text(encoding="utf-8").replace('"from": "tokens"', '"from": "docs"'), encoding="utf-8")
-    with pytest.raises(UserError, match="the step it takes from holds no tokens"):
+    with pytest.raises(UserError, match=r"holds (no tokens|documents)"):
         run(load(path), tmp_path / "run", settings=INLINE)
+
+
+def test_much_padding_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe(tmp_path / "in", {"long": {"sequence_length": 100_000}})
+    found = run(load(path), tmp_path / "run", settings=INLINE)
+    said = capsys.readouterr()
+    tokens = found["long"].ledger.kept.tokens // 4
+    share = 1 - tokens / 100_001
+    words = f"long: {share:.1%} of its places are padding: sequence_length 100,000, but only {tokens:,} tokens a shard"
+    assert words in " ".join((said.out + said.err).split())
+    print_summary(found)
+    assert f"long: 4 sequences of 100,000 tokens, {share:.2%} padding" in capsys.readouterr().out
+
+
+def test_little_padding_is_not_warned_of() -> None:
+    facts = {"sequences": 100, "sequence_length": 9, "tokens": 979, "padding": 21}
+    assert Padding.of([{**facts, "padding": 20}]).warning("packed") is None
+    assert "tokens_per_shard of 9,000 or more" in (Padding.of([facts]).warning("packed") or "")
+    whole = {**facts, "tokens": 9000}
+    assert "no document fills" in (Padding.of([whole]).warning("packed") or "")
+    assert Padding.of([]).share == 0
 
 
 def test_few_token_shards_stay_open(done: Run, monkeypatch: pytest.MonkeyPatch) -> None:
