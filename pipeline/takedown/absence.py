@@ -101,7 +101,7 @@ def prove(storage: Storage, needles: Needles, forbidden: Suppression) -> Proof:
         else:
             raw += [(name, kind, needle) for kind, needle in search.stream(storage, name)]
     shared = search.shared
-    for name, kind, needle in sorted(set(raw)):
+    for name, kind, needle in sorted({*raw, *search.unowned}):
         if kind in ("text", "tokens") and needle in shared:
             proof.also(name, kind)
         else:
@@ -137,6 +137,8 @@ class _Search:
         """As ``Needles.holders``."""
         self.shared: set[bytes] = set()
         """Stretches of text that other documents have too."""
+        self.unowned: list[tuple[str, str, bytes]] = []
+        """Hits in tables that do not say whose rows they are: file, kind, stretch."""
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
@@ -162,7 +164,9 @@ class _Search:
                 continue  # a column of URLs was compared whole
             row = int(np.searchsorted(starts, at, side="right")) - 1
             owner = table["id"][row].as_py() if "id" in table.column_names and len(array) == len(table) else None
-            if kind == "id" or owner is None:
+            if kind == "text" and owner is None:
+                self.unowned.append((name, kind, needle))
+            elif kind == "id" or owner is None:
                 self.proof.present.append((name, kind))
             else:
                 self.proof.also(owner.hex(), kind)

@@ -18,14 +18,17 @@ from operators.tokenize.training.piece_table import PieceTable
 from operators.tokenize.training.sample import Strata, buckets, cut
 from operators.tokenize.training.splitting import Splitting
 from operators.tokenize.training.strata import chosen, read_limits
-from pipeline.documents import as_documents, text_bytes
+from pipeline.documents import ID_TYPE, as_documents, text_bytes
 from pipeline.rejects import languages, sources
 from pipeline.work import Extent, Kind, Output, Result, ShardWork, Sink, StreamWork, Task, TaskPlan
 
 COUNTS = ".counts.arrow"
 MEASURED = ".measured.parquet"
 
-_MEASURED = pa.schema([("source", pa.string()), ("language", pa.string()), ("text", pa.large_string())])
+_MEASURED = pa.schema(
+    [("id", ID_TYPE), ("source", pa.string()), ("language", pa.string()), ("text", pa.large_string())]
+)
+"""With ids, so that whoever searches a run for a text can tell whose it is."""
 _SLICE_BYTES = 1 << 20  # cuts take eight bytes for each byte of text
 _MOST_PIECES = 1 << 21  # in memory, some 120 MB; what is more lies in scratch
 _MOST_BYTES = 128 << 20
@@ -73,7 +76,7 @@ class _CountSink(Sink):
         own = cut(table.filter(pa.array(mask)), self._work.max_chars)
         few = own.filter(pa.array(self._measure.mask(names, places)[mask]))
         if few.num_rows:
-            columns = [sources(few), languages(few), few["text"].combine_chunks()]
+            columns = [few["id"].combine_chunks(), sources(few), languages(few), few["text"].combine_chunks()]
             self._measured.append(pa.table(columns, schema=_MEASURED))
         for part in slices(own["text"].combine_chunks()):
             texts, cuts = self._work.splitting.pieces(part)

@@ -121,6 +121,14 @@ def test_rows_of_others_are_told_apart(tmp_path: Path) -> None:
     assert proof.elsewhere == {OTHER.hex(): {"text", "url"}, "report.html": {"text"}}
 
 
+def test_rows_without_an_owner_are_the_documents_own_unless_another_has_the_words(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [WORDS.decode()]}), tmp_path / "bare.parquet")
+    assert prove(Storage(tmp_path), NEEDLES, FORBIDDEN).present == [("bare.parquet", "text")]
+    pq.write_table(table(OTHER, WORDS, "http://y.example/"), tmp_path / "x.parquet")
+    proof = prove(Storage(tmp_path), NEEDLES, FORBIDDEN)
+    assert (proof.present, proof.elsewhere) == ([], {OTHER.hex(): {"text"}, "bare.parquet": {"text"}})
+
+
 def test_rows_of_the_document_itself_are_present(tmp_path: Path) -> None:
     pq.write_table(table(KEY, b"...", "http://x.example/"), tmp_path / "x.parquet")
     pq.write_table(pa.table({"rep_id": pa.array([KEY], ID_TYPE)}), tmp_path / "y.parquet")
