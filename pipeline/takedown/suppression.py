@@ -25,6 +25,7 @@ LIST_FILE = "suppressed.json"
 """Under a run: its generation, the takedowns it has seen, and what they forbid."""
 
 FORMAT_VERSION = 1
+_TOLD = 20  # lines that a message names
 
 _ID = re.compile(r"[0-9a-fA-F]{32}")
 _DOMAIN = re.compile(r"[^\s/?#@:]+\.[^\s/?#@:]+")
@@ -225,10 +226,11 @@ def of(
         "a URL": [line for line in urls if "/" not in line or any(c.isspace() for c in line)],
         "a domain such as example.org": [line for line in names if not _DOMAIN.fullmatch(line)],
     }
-    for what, lines in wrong.items():
-        if lines:
-            msg = f"{lines[0]!r} is not {what}"
-            raise UserError(msg)
+    told = [f"{', '.join(map(repr, lines[:_TOLD]))}: not {what}" for what, lines in wrong.items() if lines]
+    if told:
+        number = sum(map(len, wrong.values()))
+        msg = f"{number} {'lines' if number > 1 else 'line'} of the list cannot be taken: {'; '.join(told)}"
+        raise UserError(msg)
     return Suppression(
         {bytes.fromhex(line): request for line in ids},
         dict.fromkeys(url_hashes([url_key(line) for line in urls]), request),

@@ -32,7 +32,13 @@ class Entries:
             msg = "nothing says what to take down; give --urls, --domains or --ids FILE, one a line"
             raise UserError(msg)
         read = cls(*(read_lines(path) if path else () for path in (urls, domains, ids)))
-        if not read.suppression():
+        try:
+            found = read.suppression()
+        except UserError as error:
+            names = ", ".join(str(path) for path in (urls, domains, ids) if path)
+            msg = f"{names}: {error}"
+            raise UserError(msg) from error
+        if not found:
             msg = "the files name nothing; one id, URL or domain a line"
             raise UserError(msg)
         return read

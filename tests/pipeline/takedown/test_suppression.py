@@ -70,8 +70,13 @@ def test_ids_of_both_binary_types_and_nulls() -> None:
     ],
 )
 def test_a_line_that_is_none_is_refused(ids: list[str], urls: list[str], domains: list[str]) -> None:
-    with pytest.raises(UserError, match="is not a"):
+    with pytest.raises(UserError, match="cannot be taken: .*: not a"):
         of(ids=ids, urls=urls, domains=domains)
+
+
+def test_every_line_that_is_none_is_named() -> None:
+    with pytest.raises(UserError, match=r"3 lines .*'abc', 'xyz': not an id .*'no slash': not a URL"):
+        of(ids=["abc", "AB" * 16, "xyz"], urls=["http://a.example/", "no slash"])
 
 
 def test_lines_and_the_list_of_a_run_say_the_same(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def test_what_is_still_there_is_told_and_the_run_refused(run: Path, sluice: Call
 def test_mistakes_are_told(run: Path, sluice: Call, tmp_path: Path) -> None:
     assert "give --urls, --domains or --ids" in sluice("takedown", run, "--yes").stderr
     bad = sluice("takedown", run, "--urls", write_list(tmp_path, "no url"), "--yes")
-    assert (bad.exit_code, "'no url' is not a URL" in bad.stderr) == (2, True)
+    assert (bad.exit_code, "'no url': not a URL" in bad.stderr) == (2, True)
     empty = write_list(tmp_path, "# nothing")
     assert "the files name nothing" in sluice("takedown", run, "--ids", empty, "--yes").stderr
     before = state(run)
