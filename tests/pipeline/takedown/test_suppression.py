@@ -70,7 +70,7 @@ def test_ids_of_both_binary_types_and_nulls() -> None:
     ],
 )
 def test_a_line_that_is_none_is_refused(ids: list[str], urls: list[str], domains: list[str]) -> None:
-    with pytest.raises(UserError, match="cannot be taken: .*: not a"):
+    with pytest.raises(UserError, match=r"cannot be taken: .*: not a"):
         of(ids=ids, urls=urls, domains=domains)
 
 
