@@ -16,6 +16,7 @@ import fsspec
 
 from pipeline.errors import DamagedFileError, UserError
 from pipeline.file_state import REMEDY, check_sha256
+from pipeline.synced import sync
 
 _PACKAGES = {
     "s3": "pip install 'sluice[s3]'",
@@ -82,13 +83,13 @@ class Folder:
         temporary = _temporary(target)
         _write(temporary, data)
         temporary.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
 
     def write_file(self, path: Path, name: str) -> None:
         """Publish a finished local file; durable on return."""
         target = self._path(name)
         _make_folder(target.parent)
-        _sync(path)
+        sync(path)
         try:
             path.replace(target)
         except OSError as error:
@@ -96,10 +97,10 @@ class Folder:
                 raise
             near = _temporary(target)
             shutil.copyfile(path, near)
-            _sync(near)
+            sync(near)
             near.replace(target)
             path.unlink()
-        _sync(target.parent)
+        sync(target.parent)
 
     def create_if_absent(self, name: str, data: bytes) -> bool:
         """Create a small file unless the name is taken; True for the one who made it."""
@@ -113,7 +114,7 @@ class Folder:
             return False
         finally:
             temporary.unlink(missing_ok=True)
-        _sync(target.parent)
+        sync(target.parent)
         return True
 
     def exists(self, name: str) -> bool:
@@ -285,13 +286,4 @@ def _make_folder(folder: Path) -> None:
         folder = folder.parent
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
-        _sync(new.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(new.parent)

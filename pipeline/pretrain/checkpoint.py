@@ -24,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.pretrain.config import TrainConfig
 from pipeline.pretrain.data import Corpus
 from pipeline.pretrain.ranks import from_first, wait_for_all
+from pipeline.synced import sync
 
 FORMAT_VERSION = 1
 _COMPLETE = "complete.json"
@@ -90,7 +91,7 @@ class Checkpoints:
     def _commit(self, fresh: Path, final: Path, step: int) -> None:
         files = sorted(path for path in fresh.iterdir() if path.is_file())
         for path in files:
-            _sync(path)
+            sync(path)
         complete = {
             "format_version": FORMAT_VERSION,
             "step": step,
@@ -98,12 +99,12 @@ class Checkpoints:
             "files": {path.name: path.stat().st_size for path in files},
         }
         (fresh / _COMPLETE).write_text(json.dumps(complete, indent=1))
-        _sync(fresh / _COMPLETE)
-        _sync(fresh)
+        sync(fresh / _COMPLETE)
+        sync(fresh)
         if final.exists():  # replayed after a newer checkpoint was found damaged
             shutil.rmtree(final)
         fresh.rename(final)
-        _sync(self._folder)
+        sync(self._folder)
         for old in _complete(self._folder)[: -self._keep]:
             shutil.rmtree(old)
 
@@ -162,11 +163,3 @@ def _alone_on_purpose() -> Iterator[None]:
 
 def _first() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from pipeline.errors import UserError
 from pipeline.fingerprint import file_sha256
+from pipeline.synced import sync
 
 EXPORT_FILE = "sluice_export.json"
 _LINKED_ELSEWHERE = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)  # another disk, or one without such links
@@ -89,7 +90,7 @@ class ExportFolder:
             how = "symlinked"
         if how == "copied":
             shutil.copyfile(source, target)
-            _sync(target)
+            sync(target)
         self.files.append(Exported(name, source.stat().st_size, sha256, how))
 
     def write(self, name: str, parts: Iterable[Any]) -> None:
@@ -108,18 +109,18 @@ class ExportFolder:
     def add(self, name: str) -> None:
         """A file that was made at ``path(name)``."""
         target = self.path(name)
-        _sync(target)
+        sync(target)
         self.files.append(Exported(name, target.stat().st_size, file_sha256(target), "written"))
 
     def publish(self, record: bytes) -> None:
         """Write ``EXPORT_FILE`` and give the folder its name."""
         path = self._partial / EXPORT_FILE
         path.write_bytes(record)
-        _sync(path)
+        sync(path)
         for folder, _, _ in os.walk(self._partial):
-            _sync(Path(folder))
+            sync(Path(folder))
         self._partial.replace(self.out)  # over an empty folder, too
-        _sync(self.out.parent)
+        sync(self.out.parent)
 
 
 def _hard_link(source: Path, target: Path) -> str:
@@ -130,11 +131,3 @@ def _hard_link(source: Path, target: Path) -> str:
             raise
         return "copied"
     return "linked"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

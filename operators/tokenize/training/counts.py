@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from operators.kernels.buffers import text_buffers
+from operators.tokenize.engines import slices
 from operators.tokenize.training import piece_table
 from operators.tokenize.training.piece_table import PieceTable
 from operators.tokenize.training.sample import Strata, buckets, cut
@@ -29,7 +28,6 @@ _MEASURED = pa.schema(
     [("id", ID_TYPE), ("source", pa.string()), ("language", pa.string()), ("text", pa.large_string())]
 )
 """With ids, so that whoever searches a run for a text can tell whose it is."""
-_SLICE_BYTES = 1 << 20  # cuts take eight bytes for each byte of text
 _MOST_PIECES = 1 << 21  # in memory, some 120 MB; what is more lies in scratch
 _MOST_BYTES = 128 << 20
 
@@ -78,7 +76,7 @@ class _CountSink(Sink):
         if few.num_rows:
             columns = [few["id"].combine_chunks(), sources(few), languages(few), few["text"].combine_chunks()]
             self._measured.append(pa.table(columns, schema=_MEASURED))
-        for part in slices(own["text"].combine_chunks()):
+        for part in slices(pc.fill_null(own["text"].combine_chunks(), pa.scalar("", pa.large_string()))):
             texts, cuts = self._work.splitting.pieces(part)
             self._table.add(texts.data, cuts)
             if len(self._table) > _MOST_PIECES or self._table.num_bytes > _MOST_BYTES:
@@ -103,18 +101,6 @@ class _CountSink(Sink):
         piece_table.write(path, self._table.by_partition(self._work.partitions))
         self._runs.append(path)
         self._table = PieceTable()
-
-
-def slices(column: pa.Array) -> Iterator[pa.Array]:
-    """Neighbouring texts of about one MiB, nulls as empty texts."""
-    column = pc.fill_null(column, pa.scalar("", pa.large_string()))
-    offsets = text_buffers(column).offsets
-    start = 0
-    while start < len(column):
-        end = int(np.searchsorted(offsets, offsets[start] + _SLICE_BYTES, side="left"))
-        end = min(max(end, start + 1), len(column))
-        yield column.slice(start, end - start)
-        start = end
 
 
 class MergedCounts(ShardWork):

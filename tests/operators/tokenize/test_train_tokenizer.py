@@ -21,6 +21,7 @@ from token_fakes import TEXTS, documents, trained
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
+from operators.tokenize import engines
 from operators.tokenize.training import counts
 from operators.tokenize.training.local import train
 from operators.tokenize.training.splitting import encoding_split, training_split
@@ -101,7 +102,7 @@ def test_pieces_that_do_not_fit_lie_in_scratch(tmp_path: Path, monkeypatch: pyte
     shards = [[documents([f"{TEXTS[k % 6]} {k}", "other words"], source=str(k))] for k in range(6)]
     whole = files(SMALL, tmp_path / "whole", *shards)
     monkeypatch.setattr(counts, "_MOST_PIECES", 5)
-    monkeypatch.setattr(counts, "_SLICE_BYTES", 20)
+    monkeypatch.setattr(engines, "_SLICE_BYTES", 20)
     assert files(SMALL, tmp_path / "spilled", *shards) == whole
     assert list((tmp_path / "spilled" / "tokenizer.counts.0").glob("run1.arrow"))
 
