@@ -6,4 +6,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-seeds", type=int, default=4, help="points at which the driver is killed")
+    parser.addoption("--chaos-seeds", type=int, default=2, help="points at which the driver is killed")
