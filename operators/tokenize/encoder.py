@@ -28,6 +28,7 @@ EngineName = Literal["auto", "tokenizers", "gigatoken", "fastokens"]
 _LOG = logging.getLogger(__name__)
 _U16_VOCAB = 65_500  # Megatron's bound: vocabularies below it are stored in 16 bits, all others in 32
 _SAMPLE_BYTES = 512 << 10  # of the first real texts, checked too: a quarter of a second with the reference
+_ENOUGH = 1 / 32  # of it left unchecked counts as none: a further text would cost more than it shows
 _SAMPLE_DOCUMENTS = 2000
 _SHOWN_CHARS = 60
 _SHOWN_TOKENS = 20
@@ -155,7 +156,7 @@ class Encoder:
         return found or [self._reference]
 
     def _check_sample(self, engine: Engine, column: pa.Array) -> None:
-        for sample in _samples(column):
+        for sample in _samples(column, self._unchecked_bytes[engine.name]):
             row = _first_difference(engine.encode(sample), self._reference.encode(sample))
             if row is not None:
                 # Falling back would hold for this process alone: ids would depend on which worker got which shard.
@@ -167,15 +168,17 @@ class Encoder:
                 )
                 raise RunFailedError(msg)
             self._unchecked_bytes[engine.name] -= pc.sum(pc.binary_length(sample)).as_py()
+        if self._unchecked_bytes[engine.name] < _ENOUGH * _SAMPLE_BYTES:
+            self._unchecked_bytes[engine.name] = 0
 
 
-def _samples(column: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The first documents whole, and the beginnings of 2,000 that lie evenly; half of the bytes to be checked each.
+def _samples(column: pa.Array, num_bytes: int) -> tuple[pa.Array, pa.Array]:
+    """The first documents whole, and the beginnings of 2,000 that lie evenly; half of ``num_bytes`` each.
 
     Some more where letters take several bytes, less where there are fewer documents. A document longer than its half
     is cut.
     """
-    half = _SAMPLE_BYTES // 2
+    half = num_bytes // 2
     offsets = text_buffers(column).offsets
     rows = max(1, int(np.searchsorted(offsets, offsets[0] + half, side="right")) - 1)
     spread = column.take(pa.array(np.arange(0, len(column), -(-len(column) // _SAMPLE_DOCUMENTS))))

@@ -19,6 +19,11 @@ EXCLUDED = (".git", ".venv", "__pycache__", "runs", "*.egg-info", ".ruff_cache",
 _POLL_S = 0.5
 _AGENT_WAIT_S = 180.0
 """A cluster that has just started answers before it can take a job, on busy cores minutes before."""
+_NO_AGENT = "No available agent"
+_AGENT_REMEDY = (
+    " (the agent of its node has no port: where two Ray clusters share a machine, start each with "
+    "--dashboard-agent-listen-port=0)"
+)
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,11 @@ class RayJobs:
                 theirs = self._find(name)
                 if theirs is not None:
                     return theirs, False
-                if "No available agent" in str(error) and time.monotonic() < deadline:
+                if _NO_AGENT in str(error) and time.monotonic() < deadline:
                     time.sleep(_POLL_S)
                     continue
-                msg = f"{self._address} refused the job {name}: {error}"
+                remedy = _AGENT_REMEDY if _NO_AGENT in str(error) else ""
+                msg = f"{self._address} refused the job {name}: {error}{remedy}"
                 raise UserError(msg) from error
             return self.state(name), True
 

@@ -135,6 +135,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         f"--port={port}",
         "--include-dashboard=true",
         f"--dashboard-port={dashboard}",
+        # Jobs go to the node's agent. Its default port is one for the whole machine: the second Ray head of a machine
+        # (another test's) then has an agent that takes no jobs.
+        "--dashboard-agent-listen-port=0",
         "--node-ip-address=127.0.0.1",
         "--num-cpus=2",
         f"--temp-dir={temp}",

@@ -111,7 +111,7 @@ class Texts:
         }  # fmt: skip
         rows = pa.table({"source": self.source, "language": self.language, **columns})
         wanted: Any = [("bytes", "count"), *((name, "sum") for name in columns)]
-        sums = rows.group_by(["source", "language"]).aggregate(wanted)
+        sums = rows.group_by(["source", "language"], use_threads=False).aggregate(wanted)
         return {
             (row["source"], row["language"]): Counts(
                 docs=row["bytes_count"], **{name: row[f"{name}_sum"] for name in columns}

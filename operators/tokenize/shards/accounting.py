@@ -28,7 +28,7 @@ def count_documents(
         "language": languages(docs), "source": sources(docs), "kept": pa.array(tokens > 0),
         "bytes": pa.array(num_bytes), "tokens": pa.array(tokens),
     })  # fmt: skip
-    sums = rows.group_by(["source", "language", "kept"]).aggregate(
+    sums = rows.group_by(["source", "language", "kept"], use_threads=False).aggregate(
         [("bytes", "count"), ("bytes", "sum"), ("tokens", "sum")]
     )
     (flow,) = ledger.flows
@@ -46,7 +46,7 @@ def count_documents(
 
 def count_dropped(ledger: Ledger, dropped: pa.Table) -> None:
     """Add the reasons of dropped rows, which ``count_documents`` has counted as having come in."""
-    sums = dropped.select(["operator", "reason", "bytes"]).group_by(["operator", "reason"])
+    sums = dropped.select(["operator", "reason", "bytes"]).group_by(["operator", "reason"], use_threads=False)
     for row in sums.aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist():
         reason = f"{row['operator']}:{row['reason']}"
         ledger.dropped.setdefault(reason, Count()).add(row["bytes_count"], row["bytes_sum"])
