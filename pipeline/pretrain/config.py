@@ -14,6 +14,11 @@ from pipeline.value import Value
 Schedule = Literal["cosine", "wsd"]
 Preset = Literal["tiny", "124m", "350m", "1.3b"]
 Device = Literal["cpu", "cuda"]
+FeedForward = Literal["swiglu", "relu2"]
+Optimizer = Literal["adamw", "muon"]
+Sharding = Literal["replicate", "fsdp", "hsdp"]
+Recompute = Literal["none", "selective", "full"]
+Backend = Literal["auto", "sdpa", "cudnn", "flash", "varlen"]
 
 VOCABULARY_MULTIPLE = 128
 """Rows of the embedding are padded to this: matrix units want multiples of 128 (reason: 2-4 % of a step at 32k)."""
@@ -23,6 +28,51 @@ MICRO_BATCH_TOKENS: Mapping[Device, int] = MappingProxyType({"cpu": 512, "cuda":
 
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+class RopeScaling(Value):
+    """Longer contexts than a model was trained for, by other rotary angles."""
+
+    method: Literal["linear", "ntk", "yarn"]
+    """Position interpolation (Chen et al. 2023, arXiv:2306.15595), NTK-aware base, YaRN (Peng et al. 2023, 2309.00071)."""
+    factor: float = Field(gt=1)
+    """New context over the old one."""
+    original_length: int = Field(gt=0)
+    """Positions the model was trained for."""
+
+
+class Experts(Value):
+    """A feed-forward of experts, of which a router picks some for each token."""
+
+    count: int = Field(gt=1)
+    per_token: int = Field(default=2, gt=0)
+    ffn_dim: int = Field(gt=0)
+    """Of each expert."""
+    balance: float = Field(default=0.01, ge=0)
+    """Weight of the load-balance loss (Fedus et al. 2021, arXiv:2101.03961, eq. 4)."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.per_token > self.count:
+            msg = f"{self.per_token} experts a token, but there are {self.count}"
+            raise ValueError(msg)
+        return self
+
+
+class Objective(Value):
+    """What is predicted from what, where it is not the next token from all before it.
+
+    prefix: the tokens before a random place see each other both ways and are not predicted. span: T5's span corruption in
+    a decoder, the corrupted text as the prefix. mlm: BERT's, no causal mask.
+    """
+
+    kind: Literal["prefix", "span", "mlm"]
+    rate: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the tokens that are hidden (span, mlm)."""
+    mean_span: float = Field(default=3.0, ge=1)
+    """Mean length of a hidden span (span)."""
+    mask_ids: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] = ()
+    """Ids that stand for what is hidden: one for mlm, one for each span of a sequence for span."""
 
 
 class Shape(Value):
@@ -39,6 +89,10 @@ class Shape(Value):
     """RMSNorm with a gain on each query and key head, as in Qwen3."""
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
+    feed_forward: FeedForward = "swiglu"
+    rope_scaling: RopeScaling | None = None
+    experts: Experts | None = None
+    """None: one feed-forward for all tokens."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate of AdamW that suits this shape, unless a run names its own."""
 
@@ -80,10 +134,23 @@ class TokenFiles(Value):
     """Parquet: id, num_tokens (EOS included), num_bytes (UTF-8 bytes of the text), start (offset in tokens)."""
 
 
+class PackedFiles(Value):
+    """One shard of sequences that ``pack`` made; its pieces point into the token shards by their numbers."""
+
+    pieces: str
+    rows: str
+    rewritten: str | None = None
+    """Payload of documents that fill-in-the-middle rewrote."""
+
+
 class TokenData(Value):
-    """Token shards in plan order, all made by one tokenizer."""
+    """Token shards in plan order, all made by one tokenizer, and what was packed from them."""
 
     shards: Annotated[tuple[TokenFiles, ...], BeforeValidator(_as_tuple)]
+    packed: Annotated[tuple[PackedFiles, ...], BeforeValidator(_as_tuple)] = ()
+    """Empty: windows are cut from the stream of documents."""
+    packed_length: int = 0
+    """``sequence_length`` of the packed sequences."""
     dtype: Literal["uint16", "uint32"]
     vocab_size: int = Field(gt=0)
     eos_id: int = Field(ge=0)
@@ -102,8 +169,23 @@ class TrainConfig(Value):
     warmup_steps: int = Field(default=20, ge=0)
     schedule: Schedule = "cosine"
     weight_decay: float = Field(default=0.1, ge=0)
+    optimizer: Optimizer = "adamw"
+    """Muon: for the matrices of the blocks, AdamW for the rest."""
+    decay_fraction: float = Field(default=0.2, gt=0, le=1)
+    """Of the steps, in which ``wsd`` falls to zero."""
     clip: float = Field(default=1.0, gt=0)
     """Longest gradient; a longer one is scaled down to it."""
+    skip_sigmas: float | None = Field(default=None, gt=0)
+    """A step whose loss or gradient lies more than that many standard deviations above the mean of the last 128 leaves the
+    weights alone; None: none does."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Weight of (log of the softmax's sum)**2 (PaLM, arXiv:2204.02311, section 5)."""
+    document_mask: bool = False
+    """A token sees its own document only."""
+    objective: Objective | None = None
+    """None: the next token from all before it."""
+    skipped_steps: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] = ()
+    """Steps whose batch is left out, after a loss that was no number."""
     held_out_fraction: float = Field(default=0.05, gt=0, le=0.5)
     evaluate_every: int = Field(default=100, gt=0)
     """Steps between evaluations; the last step is always evaluated."""
@@ -127,3 +209,17 @@ class Job(Value):
     keep_checkpoints: int = Field(default=2, gt=0)
     micro_batch_tokens: int = Field(default=MICRO_BATCH_TOKENS["cpu"], gt=0)
     """Tokens a rank takes through the model at once; a batch of more is done in turns, gradients added."""
+    keep_every: int | None = Field(default=None, gt=0)
+    """Checkpoints of steps that are multiples of it stay for good, beside the newest ``keep_checkpoints``."""
+    sharding: Sharding = "replicate"
+    """replicate: every rank has the whole model. fsdp: weights, gradients and moments are split over all ranks. hsdp: over
+    the ranks of a group, and replicated over the groups."""
+    shard_ranks: int | None = Field(default=None, gt=0)
+    """Ranks of a group of ``hsdp``; None: those of one node."""
+    compile: bool = False
+    recompute: Recompute = "none"
+    """Activations that are computed again in the backward pass, to save memory."""
+    attention: Backend = "auto"
+    log_every: int = Field(default=1, gt=0)
+    """Steps whose metrics are brought over from the device at once."""
+    tensorboard: bool = False
