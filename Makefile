@@ -23,7 +23,7 @@ $(VENV)/bin/python:
 # torch first and alone, so that no other requirement chooses a build with CUDA for a machine without a GPU.
 $(STAMP): pyproject.toml constraints.txt $(VENV)/bin/python
 	$(BIN)/pip install -q $(TORCH)
-	$(BIN)/pip install -q -c constraints.txt -e '.[s3,fast,test,dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[s3,fast,evaluation,test,dev]'
 	$(BIN)/python -c "from operators.kernels.compiled import warm; warm()"
 	touch $@
 
@@ -76,7 +76,7 @@ test-peers: setup  ## every document and window of exported token shards, read b
 
 wheelhouse: setup  ## every wheel needed, for compute nodes without network: pip install --no-index --find-links wheelhouse sluice
 	$(BIN)/pip wheel -q -w wheelhouse $(TORCH)
-	$(BIN)/pip wheel -q -w wheelhouse -c constraints.txt --find-links wheelhouse '.[s3,fast]'
+	$(BIN)/pip wheel -q -w wheelhouse -c constraints.txt --find-links wheelhouse '.[s3,fast,evaluation]'
 
 clean:
 	rm -rf $(VENV) .peers build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis wheelhouse
