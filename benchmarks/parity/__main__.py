@@ -18,13 +18,17 @@ from benchmarks.parity import report
 from benchmarks.parity.causes import Explain, dolma_lines, explain_c4, explain_nemo, unexplained, words_differ
 from benchmarks.parity.compare import compare_number, compare_texts, compare_verdicts
 from benchmarks.parity.ours import Answer, our_words, ours
-from benchmarks.parity.pairs import CHAIN, CHAINS, Pair, pairs
+from benchmarks.parity.pairs import CHAINS, Pair, chain, pairs
 from benchmarks.parity.theirs import Peers
 from benchmarks.peers.process import has_punkt, installed
 from benchmarks.peers.sources import python_sources, write_bad_word_lists
+from operators.kernels.segmentation import WordRule
 from pipeline.operator import Map
 
 Documents = Sequence[dict[str, str]]
+
+WORDS: dict[str, WordRule] = {"nltk": "unicode", "spacy": "spacy"}
+"""Their tokenizer, and our rule in its place."""
 
 
 def explain(pair: Pair, peers: Peers, texts: Sequence[str], theirs: Answer, mine: Answer) -> Explain:
@@ -91,11 +95,12 @@ def compare_all(peers: Peers, documents: Documents, arguments: argparse.Namespac
 
 def compare_chains(peers: Peers, texts: list[str], only: str) -> None:
     """Kept sets of whole chains over English documents."""
-    jobs = [(peer, job) for peer, job in CHAINS if only in f"{peer}: {job}" and not skip(peer, job.split()[-1])]
+    jobs = [one for one in CHAINS if only in f"{one[0]}: {one[1]}" and not skip(one[0], one[1].split()[-1])]
     if jobs:
-        names = [f"{peer} {job}" for peer, job in jobs]
-        theirs = [peers.answer(peer, job, texts).reasons or [] for peer, job in jobs]
-        report.table_of_chains(names, theirs, ours(CHAIN, texts).reasons or [])
+        names = [f"{peer} {job}" for peer, job, _ in jobs]
+        theirs = [peers.answer(peer, job, texts).reasons or [] for peer, job, _ in jobs]
+        mine = [ours(chain(words), texts).reasons or [] for _, _, words in jobs]
+        report.table_of_chains(names, theirs, mine)
 
 
 def main() -> None:
@@ -115,10 +120,10 @@ def main() -> None:
     with Peers(arguments.out / "cache") as peers:
         skipped = compare_all(peers, documents, arguments)
         compare_chains(peers, texts, arguments.only)
-        for words in ("nltk", "spacy"):
+        for words, rule in WORDS.items():
             if arguments.only in f"datatrove: words {words}" and not skip("datatrove", words):
                 theirs = peers.rows("datatrove", f"words {words}", texts, "words")
-                report.table_of_words(words, theirs, our_words(texts))
+                report.table_of_words(words, theirs, our_words(texts, rule))
     print("\nSkipped: " + ("; ".join(sorted(skipped)) or "nothing"))
 
 

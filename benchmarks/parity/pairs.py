@@ -15,6 +15,7 @@ from operators import (
     GopherRepetition,
     SymbolLines,
 )
+from operators.kernels.segmentation import WordRule
 from pipeline.operator import Filter, Operator
 
 REPETITION = {
@@ -68,9 +69,20 @@ DOLMA_QUALITY = {
 }
 
 
-CHAIN = (GopherRepetition(), GopherQuality(), C4Lines(require_end_mark=False), FinewebQuality())
-"""FineWeb's filters in its order, C4 without the rule on end marks."""
-CHAINS = (("datatrove", "chain english nltk"), ("datatrove", "chain english"), ("nemo", "chain english"))
+CHAINS: tuple[tuple[str, str, WordRule], ...] = (
+    ("datatrove", "chain english nltk", "unicode"),
+    ("datatrove", "chain english", "spacy"),
+    ("nemo", "chain english", "unicode"),
+)
+"""Tool, job, and the words that ours goes by."""
+
+
+def chain(words: WordRule) -> tuple[Operator, ...]:
+    """FineWeb's filters in its order, C4 without the rule on end marks."""
+    judging = (GopherRepetition(words=words), GopherQuality(words=words))
+    return (*judging, C4Lines(require_end_mark=False), FinewebQuality(words=words))
+
+
 TOP_LIMITS = {2: 0.20, 3: 0.18, 4: 0.16}
 DUPLICATE_LIMITS = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
 
@@ -94,10 +106,10 @@ class Pair(NamedTuple):
 
 
 def _datatrove(kind: str, operators: Callable[[str], Operator], numbers: Mapping[str, str]) -> list[Pair]:
-    same = Pair("datatrove", f"{kind} split", operators("split"), numbers)
-    return [same] + [
-        Pair("datatrove", f"{kind} {words}", operators("unicode"), numbers, documents="en", words=words)
-        for words in ("nltk", "spacy")
+    return [
+        Pair("datatrove", f"{kind} split", operators("split"), numbers),
+        Pair("datatrove", f"{kind} nltk", operators("unicode"), numbers, documents="en", words="nltk"),
+        Pair("datatrove", f"{kind} spacy", operators("spacy"), numbers, documents="en"),
     ]
 
 

@@ -90,12 +90,12 @@ def table_of_single_rules(many: Sequence[tuple[Compared, Sequence[str]]]) -> Non
         print(f"| {done.pair.job} | {written(done.pair.ours)} | {definition} | {changed_verdicts(done)} |")
 
 
-def table_of_chains(names: Sequence[str], theirs: Sequence[list[str | None]], mine: list[str | None]) -> None:
+def table_of_chains(names: Sequence[str], theirs: Sequence[list[str | None]], ours: Sequence[list[str | None]]) -> None:
     """Whole chains: which documents are kept."""
     print("\n### Whole chains: documents kept\n")
     print("| chain | documents | both keep | both drop | only they keep | only we keep | agree |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, other in zip(names, theirs, strict=True):
+    for name, other, mine in zip(names, theirs, ours, strict=True):
         counts = Counter((a is None, b is None) for a, b in zip(other, mine, strict=True))
         agree = counts[True, True] + counts[False, False]
         print(
@@ -111,7 +111,7 @@ def table_of_words(name: str, theirs: list[list[str]], mine: list[list[str]], to
         for kind, excerpt in places(left, right):
             kinds[kind] += 1
             examples.setdefault(kind, []).append(excerpt)
-    print(f"\n### datatrove's {name} words and our `unicode` words\n")
+    print(f"\n### datatrove's {name} words and ours\n")
     print(
         f"{len(mine):,} documents, {sum(map(len, theirs)):,} words by them, {sum(map(len, mine)):,} by us; the same in"
     )

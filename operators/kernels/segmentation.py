@@ -14,6 +14,7 @@ from operators.kernels.blocks import BLOCK
 from operators.kernels.buffers import TextBuffers, text_buffers
 from operators.kernels.normalised import normalised
 from operators.kernels.scratch import release, scratch
+from operators.kernels.spacy_words import find_spacy_words, spacy_rules
 from operators.kernels.spans import (
     LINES,
     NONEMPTY_LINES,
@@ -30,7 +31,7 @@ from operators.kernels.word_runs import ASCII_KINDS, CHARACTERS, FASTTEXT, WORD_
 from operators.kernels.word_table import word_break_classes
 from operators.kernels.words import Words, count_words, find_words
 
-WordRule = Literal["split", "unicode", "fasttext", "word_punct", "characters", "uax29"]
+WordRule = Literal["split", "unicode", "fasttext", "word_punct", "characters", "uax29", "spacy"]
 """``split`` is ``str.split()``. ``unicode`` stands in for NLTK's English tokenizer: punctuation marks are words (runs of
 dots and double dashes one word), "don't" is two, dots and hyphens inside words stay, 1,000 and 3.50 are one word, each
 letter of Han, kana, Thai, Lao, Khmer and Myanmar is a word with its marks. ``fasttext``: what stands between blanks,
@@ -38,7 +39,8 @@ ASCII line ends, tabs and NULs (no-break and ideographic spaces do not divide), 
 number, as DCLM counts words. ``word_punct``: NLTK's WordPunctTokenizer, ``\\w+|[^\\w\\s]+``. ``characters``: each
 character that is neither white space nor punctuation, with its marks. ``uax29``: what stands between Unicode's default
 word boundaries (UAX #29) and starts with a letter or number, as DCLM does with the package uniseg: "don't" and 3.50 are
-one word, a run of Katakana too; each ideograph and each letter of Hiragana, Thai, Lao, Khmer and Myanmar stands alone."""
+one word, a run of Katakana too; each ideograph and each letter of Hiragana, Thai, Lao, Khmer and Myanmar stands alone. ``spacy``: English as spaCy's blank
+tokenizer cuts it, which datatrove has used since 0.4 (see ``spacy_words``)."""
 
 SpanRule = Literal["lines", "nonempty_lines", "splitlines", "paragraphs", "sentences"]
 """``lines``: split at ``\\n``, blank ones kept; ``nonempty_lines``: those of a byte at least; ``splitlines``:
@@ -113,6 +115,8 @@ def _word_finder(texts: TextBuffers, rule: WordRule) -> Callable[[int, Words], i
         return lambda first, words: find_runs(texts, flags, ASCII_KINDS, _RUN_RULES[rule], first, words)
     if rule == "uax29":
         return lambda first, words: find_break_words(texts, flags, word_break_classes(), JOINS, first, words)
+    if rule == "spacy":
+        return lambda first, words: find_spacy_words(texts, flags, spacy_rules(), first, words)
     return lambda first, words: find_words(texts, flags, _WORD_RULES[rule], first, words)
 
 

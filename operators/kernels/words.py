@@ -51,7 +51,7 @@ def _measure_slowly(data: ByteArray, flags: FlagArray, first: int, size: int, ro
 
 
 @lean_kernel
-def _measure(data: ByteArray, flags: FlagArray, begin: int, first: int, last: int, words: Words) -> None:
+def measure(data: ByteArray, flags: FlagArray, begin: int, first: int, last: int, words: Words) -> None:
     """Fill the other columns of rows [first, last), whose size is still the end less ``begin``.
 
     Words of up to 16 ASCII letters and digits, and single ASCII characters, take no branch that could go wrong.
@@ -93,7 +93,7 @@ def find_words(texts: TextBuffers, flags: FlagArray, rule: int, first_text: int,
             end = find_borders(texts.data, flags, rule, begin, texts.offsets[text + 1], row, words.start, words.size)
             if end < 0:
                 return text
-            _measure(texts.data, flags, begin, row, end, words)
+            measure(texts.data, flags, begin, row, end, words)
             row = end
         words.bounds[text + 1] = row
     return texts.offsets.shape[0] - 1
