@@ -234,7 +234,7 @@ class Graph:
         return [(state.name, k) for k, waits in enumerate(state.waits) if waits == 0 and k not in state.commits]
 
     def spec(self, name: str, index: int, *, parent: int | None = None) -> TaskSpec:
-        """A task with everything a worker needs to do it."""
+        """A task with everything a worker needs to do it; one that begins early gets the shards that there are."""
         state = self.states[name]
         plan = state.plans[index]
         inputs = {}
@@ -242,7 +242,7 @@ class Graph:
             if parent is not None and role == "documents":
                 continue
             source = self.states[state.node.inputs[role]]
-            inputs[role] = tuple(self.shard(source.name, k) for k in source.extent.named(needed))
+            inputs[role] = tuple(self.shard(source.name, k) for k in source.extent.named(needed) if k in source.commits)
         names = [(a, self._artifact_output(a.step).name) for a in artifacts(state.work) if a.step is not None]
         pieces = self.inputs[name].shards[index] if isinstance(state.work, ReadWork) else ()
         return TaskSpec(

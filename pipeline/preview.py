@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.beside import check_streams
 from pipeline.commit import committed
 from pipeline.graph import Graph, NodeState
 from pipeline.operator import snake_case
@@ -41,13 +42,18 @@ class NodePlan:
 
 
 def preview(workflow: Workflow, graph: Graph, storage: Storage) -> list[NodePlan]:
-    """Every node, after its inputs. Reads commit records and writes nothing."""
+    """Every node, after its inputs. Reads commit records and writes nothing.
+
+    Raises:
+        UserError: a step streams from what can only begin when all documents are there.
+    """
     settled = False
     while not settled:
         found = list(graph.resolvable())
         for state in found:
             graph.resolve(state, present=committed(storage, graph.identify(state)))
         settled = not found
+    check_streams(graph)
     owners = {node.name: workflow[step] for step, nodes in workflow.nodes_by_step().items() for node in nodes}
     verbs = {step.name: snake_case(type(step.verb).__name__).removesuffix("_work") for step in workflow.steps}
     plans = []

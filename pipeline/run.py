@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import orjson
 
 from pipeline.backends.backend import Backend, Finished
+from pipeline.beside import Telling, check_streams, early_spec, kept_free, may_begin, waiting
 from pipeline.commit import Commit, commit_name, committed, read_commit
 from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.expectations import check
+from pipeline.gang import DRAIN_S, Gang
 from pipeline.graph import Graph, NodeState
 from pipeline.ledger import total
 from pipeline.pretrain.stopping import ASKED
 from pipeline.progress import Progress
 from pipeline.sealing import manifest, warnings
 from pipeline.storage import Storage
-from pipeline.watch import MetricsWatch
 from pipeline.work import StreamWork
-from pipeline.worker import Assignment, TaskSpec, execute
+from pipeline.worker import Assignment, TaskSpec
 from pipeline.workflow import Expect
 
 MAX_ATTEMPTS = 3
@@ -35,9 +35,6 @@ processes of their own, to find out whether one of them is the cause."""
 MAX_DEATHS = 20
 """Deaths of the process at work on one assignment before the run fails: a kill is no verdict on the shard, but one that
 kills every process is."""
-
-DRAIN_S = 30.0
-"""How long a stopping driver waits for running tasks; what has not ended is done again next time."""
 
 
 @dataclass
@@ -60,6 +57,9 @@ class Driver:
         self._deaths: dict[tuple[str, int], int] = {}
         self._in_flight = 0
         self._sealed: set[str] = set()
+        self._began = time.time()
+        self._gang: Gang | None = None
+        self._telling: Telling | None = None
 
     def run(self) -> None:
         """Run every task.
@@ -68,25 +68,62 @@ class Driver:
             UserError, RunFailedError: as the tasks do, or when an expectation breaks.
             StoppedError: told to stop; what was running has been committed.
         """
-        self._resolve()
-        while not self._done():
-            if self.should_stop():
-                self._drain()
-                msg = "stopped; the same command goes on from here"
-                raise StoppedError(msg)
-            self._submit()
-            finished = self.backend.wait(0.5)
-            for one in finished:
-                self._in_flight -= 1
-                self._take(one)
-            if finished:
-                self._resolve()
-            elif not self._in_flight and not self._ready and not self._done():
-                waiting = [s.name for s in self.graph.states.values() if not s.complete]
-                msg = f"nothing can run, yet {', '.join(waiting)} are not complete: an engine bug"
-                raise RunFailedError(msg)
-            self.progress.tick(self._in_flight)
-        self.progress.tick(0, last=True)
+        try:
+            self._resolve()
+            check_streams(self.graph)
+            self.backend.reserve(*kept_free(self.graph))
+            while not self._done():
+                self._turn()
+            self.progress.tick(0, last=True)
+        finally:
+            if self._gang is not None:
+                self.progress.note(f"{self._gang.name}: ended; it goes on from its last checkpoint")
+                self._gang.end(self.backend)
+
+    def _turn(self) -> None:
+        """Start what can run, and take what ended."""
+        if self.should_stop():
+            self._stop()
+        self._begin_early()
+        self._submit()
+        finished = self._wait()
+        for one in finished:
+            self._take(one)
+        if finished:
+            self._resolve()
+            self.backend.reserve(*kept_free(self.graph))
+        elif not (self._in_flight or self._ready or self._gang or self._done()):
+            missing = [s.name for s in self.graph.states.values() if not s.complete]
+            msg = f"nothing can run, yet {', '.join(missing)} are not complete: an engine bug"
+            raise RunFailedError(msg)
+        if self._telling is not None:
+            self._telling.tell()
+        if self._gang is not None and not (self._in_flight or self._ready):
+            self.backend.release()  # a training may go on for days after the pool's last task
+        self.progress.tick(self._in_flight)
+
+    def _wait(self) -> list[Finished]:
+        """What ended; waits for the first of it, half a second at most."""
+        finished = list(self.backend.wait(0.5))
+        self._in_flight -= len(finished)
+        if self._gang is not None:
+            trained = self._gang.wait(0.0 if finished or self._in_flight else 0.5)
+            if trained is not None:
+                self._gang = self._telling = None
+                finished.append(trained)
+        return finished
+
+    def _stop(self) -> None:
+        if self._gang is None:
+            self._drain()
+            msg = "stopped; the same command goes on from here"
+            raise StoppedError(msg)
+        ASKED.set()
+        self._drain()
+        self._gang.end(self.backend)
+        self._gang = None
+        msg = "stopped while training; the same command goes on from the last checkpoint"
+        raise StoppedError(msg)
 
     def _done(self) -> bool:
         return all(state.complete for state in self.graph.states.values())
@@ -126,23 +163,24 @@ class Driver:
             self.storage.write_bytes(name, data)
 
     def _queue(self, name: str, index: int) -> None:
-        if (name, index) not in self._queued:
+        if (name, index) not in self._queued and self.graph.states[name].work.beside is None:
             self._queued.add((name, index))
             heapq.heappush(self._ready, (-self.graph.states[name].depth, index, name))
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
     def _submit(self) -> None:
-        while self._ready:
+        while self._ready and (self._gang is None or self._gang.beside):
             _, index, name = self._ready[0]
             state = self.graph.states[name]
             if index in state.commits:
                 heapq.heappop(self._ready)
                 continue
             if state.work.gang:
-                if self._in_flight == 0:
+                if self._in_flight == 0 and self._gang is None:
                     heapq.heappop(self._ready)
-                    self._gang(name, index)
+                    self.backend.release()
+                    self._start(self.graph.spec(name, index))
                     continue
                 others = [entry for entry in self._ready if not self.graph.states[entry[2]].work.gang]
                 if not others or self.backend.free_slots() <= 0:
@@ -183,44 +221,19 @@ class Driver:
             specs.append(self.graph.spec(consumer, index, parent=parent))
             self._extend(specs, consumer, index, len(specs) - 1)
 
-    def _gang(self, name: str, index: int) -> None:
-        """Run a task that brings its own processes, here, with the pool's resources given back."""
-        self.backend.release()
-        spec = self.graph.spec(name, index)
-        if not self.storage.is_local:
-            msg = (
-                f"step {name!r} trains, so its run must lie on a file system all nodes share, not at {self.storage.uri}"
-            )
-            raise UserError(msg)
-        home = self.storage.local_path(spec.dataset)
-        home.mkdir(parents=True, exist_ok=True)
-        assignment = Assignment((replace(spec, home=str(home)),))
-        self.progress.note(f"{name}: training in {home}")
-        try:
-            with MetricsWatch(home / "metrics.jsonl", name, self.progress.note):
-                finished = Finished(assignment, self._beside(assignment))
-        except (UserError, RunFailedError, StoppedError):
-            raise
-        except Exception as error:
-            msg = f"{name} failed: {type(error).__name__}: {error}"
-            raise RunFailedError(msg) from error
-        self._take(finished)
-        self._resolve()
+    def _begin_early(self) -> None:
+        """Begin a training whose first shards are there; one at a time."""
+        for state, beside in waiting(self.graph) if self._gang is None else ():
+            if may_begin(self.graph, state, beside):
+                telling = Telling(self.graph, state, self.storage, beside)
+                telling.tell()
+                self._start(early_spec(self.graph, state, beside), beside=True)
+                self._telling = telling
+                return
 
-    def _beside(self, assignment: Assignment) -> Sequence[Commit]:
-        """Do an assignment in a thread, so that this one still hears when it is told to stop."""
-        ASKED.clear()
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(execute, assignment, self.storage)
-            while not wait([future], timeout=0.5).done:
-                if self.should_stop():
-                    # Takes the trainer's processes away, upon which the thread ends. Checkpoints stay.
-                    ASKED.set()
-                    self.backend.close()
-                    wait([future], timeout=DRAIN_S)
-                    msg = "stopped while training; the same command goes on from the last checkpoint"
-                    raise StoppedError(msg)
-            return future.result()
+    def _start(self, spec: TaskSpec, *, beside: bool = False) -> None:
+        self._gang = Gang(replace(spec, began=self._began), self.storage, self.progress.note, beside=beside)
+        self._gang.start()
 
     def _take(self, finished: Finished) -> None:
         tasks = finished.assignment.tasks

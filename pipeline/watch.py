@@ -44,7 +44,7 @@ class MetricsWatch:
             return
         # A killed trainer may have left half a line; the next one cuts it off.
         lines = self._path.read_bytes().rpartition(b"\n")[0].splitlines()
-        steps = [row for row in map(orjson.loads, lines[-50:]) if "evaluation" not in row]
+        steps = [row for row in map(orjson.loads, lines[-50:]) if "loss" in row and "evaluation" not in row]
         if not steps or steps[-1]["step"] == self._last_step:
             return
         last = steps[-1]

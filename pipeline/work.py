@@ -71,6 +71,20 @@ class TaskPlan:
     part: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A gang's one task that begins early.
+
+    role: the input whose shards it takes in plan order as they are committed; ``pipeline.pretrain.arrivals`` tells it of
+    them. first: how many of them it begins with. cpus, gpus: what its processes take.
+    """
+
+    role: str
+    first: int
+    cpus: int
+    gpus: int = 0
+
+
 class Shard(Protocol):
     """A committed shard of an input, as a task sees it."""
 
@@ -122,6 +136,8 @@ class Task:
     """Processes died over this task before: whatever works on single documents does so in processes of its own."""
     part: Mapping[str, int] = field(default_factory=dict)
     """``TaskPlan.part``."""
+    began: float | None = None
+    """Unix time when the command began, for a gang task."""
 
 
 @dataclass
@@ -158,6 +174,11 @@ class Work(Value, ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
     runtime: ClassVar[tuple[str, ...]] = ()
     """Fields that say how it is run, not what it makes: they stay out of the fingerprint."""
+
+    @property
+    def beside(self) -> Beside | None:
+        """How its task runs beside the pool, for a gang that begins before its inputs are complete; None: after them."""
+        return None
 
     @abstractmethod
     def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:

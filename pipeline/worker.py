@@ -43,6 +43,7 @@ class TaskSpec:
     parent: int | None = None
     artifacts: tuple[tuple[Artifact, str], ...] = ()
     home: str | None = None
+    began: float | None = None
     part: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -89,7 +90,7 @@ def execute(assignment: Assignment, storage: Storage, *, may_die: bool = False) 
 def _task(spec: TaskSpec, storage: Storage, scratch: Path, *, isolated: bool) -> Task:
     scratch.mkdir(parents=True)
     home = Path(spec.home) if spec.home else None
-    return Task(spec.node, spec.index, opened(spec.inputs, storage), scratch, home, isolated, spec.part)
+    return Task(spec.node, spec.index, opened(spec.inputs, storage), scratch, home, isolated, spec.part, spec.began)
 
 
 def _with_files(spec: TaskSpec, storage: Storage) -> Work:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from pipeline.operator import Map
 from pipeline.value import Strings, Value
-from pipeline.work import EpochVerb, Node, owner
+from pipeline.work import EpochVerb, Kind, Node, owner
 from pipeline.works import Apply, ReadWork
 
 
@@ -93,8 +93,8 @@ class Workflow(Value):
                 verb = verb.model_copy(update={"epochs": self._epochs(step)})
             made = step.model_copy(update={"verb": verb}).nodes(self.seed)
             nodes[step.name] = tuple(_quoting(node, behind[step.name]) for node in made)
-        mixed = {name: of[-1].inputs["documents"] for name, of in nodes.items() if of[-1].work.kind == "mixture"}
-        return {name: tuple(_drawing(node, mixed) for node in of) for name, of in nodes.items()}
+        over = {name: of[-1] for name, of in nodes.items() if of[-1].work.kind in _OVER_TOKENS}
+        return {name: tuple(_drawing(node, over) for node in of) for name, of in nodes.items()}
 
     def _epochs(self, step: Step) -> tuple[str, ...]:
         """The epochs of the read step that a step's documents stem from."""
@@ -141,15 +141,23 @@ def _quoting(node: Node, scrubbers: tuple[Map, ...]) -> Node:
     return replace(node, work=node.work.model_copy(update={"scrubbers": scrubbers}))
 
 
-def _drawing(node: Node, mixed: Mapping[str, str]) -> Node:
-    """A node that trains from a mixture takes the tokens under it too.
+_OVER_TOKENS: Mapping[Kind, tuple[str, str]] = {
+    "mixture": ("mixture", "documents"),
+    "sequences": ("sequences", "tokens"),
+}
+"""Kinds that say how tokens are to be read and hold none: the role they have in training, and that of the tokens in them."""
 
-    mixed: name of each step that mixes -> the step that holds its tokens.
+
+def _drawing(node: Node, over: Mapping[str, Node]) -> Node:
+    """A node that trains from a mixture or from packed sequences takes the tokens under them too.
+
+    over: the nodes of such steps by name.
     """
     source = node.inputs.get("documents", "")
-    if node.work.kind != "model" or source not in mixed:
+    if node.work.kind != "model" or source not in over:
         return node
-    return replace(node, inputs={**node.inputs, "documents": mixed[source], "mixture": source})
+    role, below = _OVER_TOKENS[over[source].work.kind]
+    return replace(node, inputs={**node.inputs, "documents": over[source].inputs[below], role: source})
 
 
 def default_out(workflow: Workflow) -> Path:

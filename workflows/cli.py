@@ -16,7 +16,10 @@ import typer
 from typer.core import TyperGroup
 
 from workflows.asking import RunFolder, asking
+from workflows.evaluating import evaluating
 from workflows.exporting import exporting
+from workflows.generating import generating
+from workflows.planning import planning
 from workflows.taking_down import taking_down
 from workflows.tokenizers import tokenizers
 
@@ -129,14 +132,6 @@ def run(  # noqa: PLR0913  # the options of a command
 
 
 @app.command()
-def plan(recipe: Recipe, out: Out = None, overrides: Set = None, limit: Limit = None) -> None:
-    """Show the steps of a recipe, what is done already and what would run; nothing is written."""
-    from workflows.commands.plan import show_plan
-
-    show_plan(recipe, out, overrides or [], limit)
-
-
-@app.command()
 def status(
     run: RunFolder,
     address: JobAddress = None,
@@ -186,7 +181,10 @@ def why(
 
 
 app.add_typer(asking)
+app.add_typer(evaluating)
 app.add_typer(exporting)
+app.add_typer(generating)
+app.add_typer(planning)
 app.add_typer(taking_down)
 app.add_typer(tokenizers, name="tokenizer")
 

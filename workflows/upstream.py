@@ -20,6 +20,7 @@ from pipeline.work import Kind, owner
 from pipeline.workflow import Step, Workflow
 from pipeline.works import ReadWork
 from workflows.problems import near
+from workflows.streaming import not_streamed
 from workflows.tokenizer_links import unfit
 from workflows.verbs import VERBS
 
@@ -32,7 +33,7 @@ _SELECTING = (Dedup, Split)
 _HOLDS: Mapping[str, str] = {
     **dict.fromkeys(("source", "documents", "selection"), "documents"),
     "tokens": "tokens",
-    "sequences": "packed sequences, which are for exports",
+    "sequences": "packed sequences, which only pretrain and exports take",
     "mixture": "a plan of what to draw from tokens, which only pretrain takes",
     "artifact": "a file that other steps name in their parameters",
     "model": "a trained model",
@@ -42,6 +43,8 @@ _HOLDS: Mapping[str, str] = {
 def mistakes(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
     """What the steps of a recipe cannot take from each other, as far as the recipe alone says it: place and sentence."""
     yield from misplaced(steps)
+    yield from mislong(steps)
+    yield from not_streamed(steps)
     yield from misnamed(steps)
     yield from unfit(steps)
 
@@ -58,16 +61,28 @@ def misplaced(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
             continue
         above = next((name for name in _upwards(step, by_name) if kinds.get(name) in fit), None)
         remedy = f"write `from: {above}`" if above else "put a step with `tokenize` between"
-        mixed = ", or train from a `mix` step over it" if isinstance(step.verb, Pretrain) and above else ""
         yield (
             (step.name, "from"),
-            f"step {step.name!r}: {verb} takes {wanted}, and {step.source!r} holds {held}; {remedy}{mixed}",
+            f"step {step.name!r}: {verb} takes {wanted}, and {step.source!r} holds {held}; {remedy}",
         )
+
+
+def mislong(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
+    """Trainings on packed sequences of another length than theirs: place and sentence."""
+    packs = {step.name: step.verb.sequence_length for step in steps if isinstance(step.verb, Pack)}
+    for step in steps:
+        packed = packs.get(step.source or "")
+        if isinstance(step.verb, Pretrain) and packed is not None and step.verb.sequence_length != packed:
+            text = (
+                f"step {step.name!r}: sequence_length is {step.verb.sequence_length}, and {step.source!r} packs sequences "
+                f"of {packed}; write `sequence_length: {packed}`"
+            )
+            yield (step.name, "pretrain", "sequence_length"), text
 
 
 def _takes(step: Step) -> tuple[str, tuple[Kind, ...]]:
     if isinstance(step.verb, Pretrain):
-        return "tokens or a mixture of them", ("tokens", "mixture")
+        return "tokens, a mixture of them or sequences packed from them", ("tokens", "mixture", "sequences")
     if isinstance(step.verb, Pack | Mix):
         return "tokens", ("tokens",)
     return "documents", ("source", "documents", "selection")

@@ -40,6 +40,14 @@ class Backend(Protocol):
         """What has ended since the last call; waits up to ``timeout_s`` for the first."""
         ...
 
+    def reserve(self, cpus: int, gpus: int) -> None:
+        """Leave so much alone from now on, for a training that runs beside.
+
+        Raises:
+            UserError: that would leave no worker, or there is not so much.
+        """
+        ...
+
     def release(self) -> None:
         """Give the resources back until the next submit (training takes them)."""
         ...

@@ -35,6 +35,9 @@ class InlineBackend:
         finished, self._finished = self._finished, []
         return finished
 
+    def reserve(self, cpus: int, gpus: int) -> None:
+        """The training is threads or processes beside this one; the system shares the cores out."""
+
     def release(self) -> None:
         """Nothing is held."""
 

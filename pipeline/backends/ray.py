@@ -74,6 +74,8 @@ class RayBackend:
         # In a cluster that others use, or in which this driver holds CPUs as a job, an actor too many would wait for ever.
         free = cpus if address is None else max(1, int(ray.available_resources().get("CPU", 0)))
         self._limit = min(workers or free, free)
+        self._free = free
+        self._reserved = 0
         if workers is not None and workers > cpus:
             msg = f"--workers {workers}, but the cluster has {cpus} CPUs; ask for at most {cpus}"
             raise UserError(msg)
@@ -104,7 +106,7 @@ class RayBackend:
 
     def free_slots(self) -> int:
         """Workers that could take an assignment."""
-        return self._limit - len(self._busy)
+        return min(self._limit, self._free - self._reserved) - len(self._busy)
 
     def submit(self, assignment: Assignment) -> None:
         """Give it to an idle worker, or to a new one."""
@@ -139,6 +141,22 @@ class RayBackend:
             return Finished(assignment, error=error, died=True)
         self._idle.append(worker)
         return Finished(assignment, commits)
+
+    def reserve(self, cpus: int, gpus: int) -> None:
+        """Leave CPUs to a training beside the pool. Asked for before the first submit, so that no worker has them.
+
+        Raises:
+            UserError: no CPU would be left for the pool, or the cluster has fewer GPUs.
+        """
+        there = int(ray.cluster_resources().get("GPU", 0)) if gpus else 0
+        if cpus >= self._free or gpus > there:
+            has, wanted = (f"{there} GPUs", f"{gpus}") if gpus > there else (f"{self._free} free CPUs", f"{cpus} + 1")
+            msg = (
+                f"training beside the pool takes {wanted}, the cluster has {has}: lower `workers` of the step that "
+                f"trains, or leave its `streaming` out"
+            )
+            raise UserError(msg)
+        self._reserved = cpus
 
     def release(self) -> None:
         """End the idle workers, so that their cores are free."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.errors import UserError
@@ -10,6 +12,9 @@ from pipeline.pretrain.data import Corpus, open_corpus
 from pipeline.pretrain.documents import Int64s
 from pipeline.pretrain.mixture import Draw, stratum_windows
 from pipeline.pretrain.order import batch_windows
+from pipeline.pretrain.packed import PackedRows
+from pipeline.pretrain.source import RowSource
+from pipeline.pretrain.streamed import open_streamed
 
 _SLACK = 1.1
 """How many times its limit a stratum may be read: the plan knew neither which documents would be held out, nor windows."""
@@ -18,8 +23,7 @@ _SLACK = 1.1
 class Batches:
     """The windows of every step; steps count from 1.
 
-    A window is ``sequence_length + 1`` tokens of the stream, given by where it begins, so ``Corpus.read`` and
-    ``Corpus.documents_of`` take it.
+    A window is ``sequence_length + 1`` tokens of the stream, and as a row it is where it begins there.
     """
 
     def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
@@ -39,7 +43,7 @@ class Batches:
         self._draw = Draw(corpus.mixture, sequence_length=config.sequence_length, seed=config.seed)
         self._check(self._draw)
 
-    def positions(self, step: int) -> Int64s:
+    def rows(self, step: int) -> Int64s:
         """(batch_size,) Where the windows of a step's global batch begin in the stream."""
         config = self._config
         if self._draw is None:
@@ -58,6 +62,28 @@ class Batches:
             )
             starts[of] = self._corpus.stratum_start[stratum] + windows * config.sequence_length
         return starts
+
+    def tokens(self, rows: Int64s) -> tuple[Int64s, None]:
+        """Tokens of windows (N, sequence_length + 1); all are full.
+
+        Raises:
+            UserError: an id the tokenizer does not have.
+        """
+        return self._corpus.read(rows, self._config.sequence_length + 1), None
+
+    def breaks(self, rows: Int64s) -> None:
+        """None: each document follows the EOS of another."""
+
+    def num_targets(self, rows: Int64s) -> int:
+        """Tokens of windows but the first of each."""
+        return len(rows) * self._config.sequence_length
+
+    def documents_of(self, rows: Int64s) -> list[str]:
+        """Hex ids of the documents that windows touch, in order, each once."""
+        return self._corpus.documents_of(rows, self._config.sequence_length + 1)
+
+    def close(self) -> None:
+        """No call waits."""
 
     def drawn(self, step: int) -> dict[str, int] | None:
         """Tokens of each stratum up to and with a step; None without a mixture."""
@@ -111,16 +137,41 @@ class Batches:
                 raise UserError(msg)
 
 
-def checked_batches(job: Job, world: int) -> tuple[Corpus, Batches]:
-    """The corpus of a job and its batches, once the mistakes that can be seen before any rank starts are ruled out.
+def checked_batches(job: Job, world: int) -> tuple[Corpus, RowSource]:
+    """The corpus of a job and its rows, once the mistakes that can be seen before any rank starts are ruled out.
 
     Raises:
-        UserError: too few documents, shards that do not fit, a mixture that cannot be drawn, or a batch that ranks
-            cannot share.
+        UserError: too few documents, shards that do not fit, a mixture that cannot be drawn, options that exclude each
+            other, or a batch that ranks cannot share.
     """
     config = job.config
     if config.batch_size % world:
         msg = f"{world} workers cannot share a batch of {config.batch_size} sequences evenly: make it a multiple"
         raise UserError(msg)
+    _check_options(job)
+    if job.data.arriving is not None:
+        return open_streamed(job)
     corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed, mixture=config.mixture)
-    return corpus, Batches(corpus, config)
+    if not job.data.packed:
+        return corpus, Batches(corpus, config)
+    packed = PackedRows(corpus, config)
+    return replace(corpus, digest=packed.digest), packed
+
+
+def _check_options(job: Job) -> None:
+    config, data = job.config, job.data
+    if data.packed and config.mixture is not None:
+        msg = (
+            "a mixture draws from strata of the stream, and packed rows hold documents of several: train on one of them"
+        )
+        raise UserError(msg)
+    if config.objective is None:
+        return
+    if config.document_mask:
+        msg = f"document_mask is for the next token; the objective {config.objective.kind!r} has a mask of its own"
+        raise UserError(msg)
+    from pipeline.pretrain.objectives import check_objective  # torch takes 2 s, and most trainings need none
+
+    check_objective(
+        config.objective, sequence_length=config.sequence_length, eos_id=data.eos_id, vocab_size=data.vocab_size
+    )

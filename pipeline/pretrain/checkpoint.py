@@ -1,17 +1,16 @@
 """Checkpoints: torch.distributed.checkpoint folders that are complete or not there.
 
 ``<home>/checkpoints/step-00000100/`` holds what DCP wrote and ``complete.json``: step, configuration and the size of
-every file. It is written under another name, synced, then renamed. Any number of ranks can read what another wrote.
+every file. It is written under another name, synced, then renamed. Any number of ranks, however they split the model,
+can read what another wrote.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,25 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from pipeline.errors import UserError
-from pipeline.pretrain.config import TrainConfig
+from pipeline.pretrain.checkpoint_writer import Writer, alone_on_purpose
+from pipeline.pretrain.config import Shape, TrainConfig
 from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.ranks import from_first, wait_for_all
+from pipeline.pretrain.ranks import from_first
 from pipeline.synced import sync
+
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 
 FORMAT_VERSION = 1
 _COMPLETE = "complete.json"
 
 
 def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
-    """What a checkpoint can be resumed with: flat, one entry a field, so that a difference has a name."""
-    fields = config.model_dump(mode="json")
-    shape = {f"shape.{name}": value for name, value in fields.pop("shape").items()}
-    fields.pop("mixture")
+    """What a checkpoint can be resumed with: flat, one entry a field, so that a difference has a name.
+
+    Steps that are left out are no part of it: a run adds to them as it goes.
+    """
     return {
-        **fields,
-        **shape,
+        **_flat(config.model_dump(mode="json")),
         "vocab_size": corpus.data.vocab_size,
         "tokenizer_sha256": corpus.data.tokenizer_sha256,
         "documents": corpus.documents,
@@ -47,48 +48,82 @@ def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
     }
 
 
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    shape = {f"shape.{name}": value for name, value in fields.pop("shape").items()}
+    return {name: value for name, value in fields.items() if name not in ("mixture", "skipped_steps")} | shape
+
+
 class Checkpoints:
-    """The checkpoints of one run. Every rank calls every method."""
+    """The checkpoints of one run. Every rank calls every method, in the same order."""
 
-    def __init__(self, folder: Path, *, config: Mapping[str, Any], keep: int) -> None:
-        """config: what ``identity`` gave. keep: how many stay."""
-        self._folder, self._config, self._keep = folder, dict(config), keep
-
-    def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> Path:
-        """Write the state after a step; returns its folder, which exists once every file is on disk."""
-        final = self._folder / f"step-{step:08d}"
+    def __init__(self, folder: Path, *, config: Mapping[str, Any], keep: int, keep_every: int | None = None) -> None:
+        """config: what ``identity`` gave. keep: how many of the newest stay. keep_every: and steps that it divides."""
+        self._folder, self._config, self._keep, self._keep_every = folder, dict(config), keep, keep_every
         # A name of its own for each attempt: a worker thought dead may still be writing into the last one.
-        fresh = Path(from_first(str(self._folder / f".{final.name}-{os.urandom(4).hex()}")))
-        if _first():
-            fresh.mkdir(parents=True)
-        wait_for_all()
-        weights, moments = get_state_dict(model, optimizer)
-        with _alone_on_purpose():
-            dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=fresh, no_dist=not dist.is_initialized())
-        if _first():
-            self._commit(fresh, final, step)
-        wait_for_all()
+        self._attempt = from_first(os.urandom(4).hex())
+        self._writer = Writer()
+        self.extra: dict[str, Any] = {}
+        """What was given to ``save`` beside the state of the checkpoint that ``load_latest`` found."""
+
+    def save(
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizers,
+        step: int,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Copy the state after a step and write it in the background; returns the folder it will have.
+
+        The folder exists once every file is on disk, at the latest after ``wait``. extra: JSON values that are to come
+        back with it, the same on every rank.
+
+        Raises:
+            RunFailedError: the one before could not be written, for want of space say.
+        """
+        self.wait()
+        final = self._folder / f"step-{step:08d}"
+        fresh = self._folder / f".{final.name}-{self._attempt}"
+        weights, moments = get_state_dict(model, _as_list(optimizer))
+        known = dict(extra or {})
+        state = {"model": weights, "optimizer": moments}
+        self._writer.start(state, fresh, lambda: self._commit(fresh, final, step, known), name=final.name)
         return final
 
-    def load_latest(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Bring back the newest complete checkpoint; returns its step, 0 where there is none.
+    def wait(self) -> None:
+        """Return when the last ``save`` is on disk.
+
+        Raises:
+            RunFailedError: it could not be written.
+        """
+        self._writer.wait()
+
+    def close(self) -> None:
+        """Let the last ``save`` come to its end, however the training ended."""
+        self._writer.close()
+
+    def load_latest(self, model: torch.nn.Module, optimizer: Optimizers) -> int:
+        """Bring back the newest complete checkpoint, and ``extra``; returns its step, 0 where there is none.
 
         Raises:
             UserError: it was written by another configuration; the message names the field.
+            RunFailedError: the last ``save`` could not be written.
         """
+        self.wait()
         found = from_first(self._sweep() if _first() else None)
         if found is None:
             return 0
         complete = json.loads((found / _COMPLETE).read_text())
         self._check_config(found, complete["config"])
-        weights, moments = get_state_dict(model, optimizer)
+        optimizers = _as_list(optimizer)
+        weights, moments = get_state_dict(model, optimizers)
         state = {"model": weights, "optimizer": moments}
-        with _alone_on_purpose():
-            dcp.load(state, checkpoint_id=found, no_dist=not dist.is_initialized())
-        set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        with alone_on_purpose():
+            dcp.load(state, checkpoint_id=found, process_group=self._writer.group, no_dist=not dist.is_initialized())
+        set_state_dict(model, optimizers, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        self.extra = dict(complete.get("extra", {}))
         return int(complete["step"])
 
-    def _commit(self, fresh: Path, final: Path, step: int) -> None:
+    def _commit(self, fresh: Path, final: Path, step: int, extra: dict[str, Any]) -> None:
         files = sorted(path for path in fresh.iterdir() if path.is_file())
         for path in files:
             sync(path)
@@ -96,6 +131,7 @@ class Checkpoints:
             "format_version": FORMAT_VERSION,
             "step": step,
             "config": self._config,
+            "extra": extra,
             "files": {path.name: path.stat().st_size for path in files},
         }
         (fresh / _COMPLETE).write_text(json.dumps(complete, indent=1))
@@ -106,7 +142,8 @@ class Checkpoints:
         fresh.rename(final)
         sync(self._folder)
         for old in _complete(self._folder)[: -self._keep]:
-            shutil.rmtree(old)
+            if not self._keep_every or _step(old) % self._keep_every:
+                shutil.rmtree(old)
 
     def _sweep(self) -> Path | None:
         """The newest complete one; what dead attempts left behind is removed."""
@@ -115,6 +152,8 @@ class Checkpoints:
         return latest(self._folder)
 
     def _check_config(self, found: Path, theirs: Mapping[str, Any]) -> None:
+        # A field that is younger than the checkpoint had no effect then, which is what its default means.
+        theirs = {name: value for name, value in _defaults().items() if name in self._config} | dict(theirs)
         for name in sorted({*self._config, *theirs}):
             mine, other = self._config.get(name), theirs.get(name)
             if mine != other:
@@ -135,7 +174,7 @@ def latest(folder: Path) -> Path | None:
 def load_weights(checkpoint: Path, model: torch.nn.Module) -> None:
     """Only the weights, in one process."""
     state = {"model": model.state_dict()}
-    with _alone_on_purpose():
+    with alone_on_purpose():
         dcp.load(state, checkpoint_id=checkpoint, no_dist=True)
     model.load_state_dict(state["model"])
 
@@ -153,12 +192,21 @@ def _is_complete(path: Path) -> bool:
     return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in files.items())
 
 
-@contextlib.contextmanager
-def _alone_on_purpose() -> Iterator[None]:
-    """DCP warns of a missing process group even when it is told that there is none."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized", UserWarning)
-        yield
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _defaults() -> dict[str, Any]:
+    """Fields that have a default, as ``identity`` names them."""
+    least = Shape(layers=1, dim=2, heads=1, kv_heads=1, ffn_dim=1)
+    fields = TrainConfig(shape=least, learning_rate=1).model_dump(mode="json")
+    needed = {name for name, field in TrainConfig.model_fields.items() if field.is_required()}
+    needed |= {f"shape.{name}" for name, field in Shape.model_fields.items() if field.is_required()}
+    return {name: value for name, value in _flat(fields).items() if name not in needed}
+
+
+def _as_list(optimizer: Optimizers) -> list[torch.optim.Optimizer]:
+    return [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
 
 
 def _first() -> bool:

@@ -20,8 +20,6 @@ Sharding = Literal["replicate", "fsdp", "hsdp"]
 Recompute = Literal["none", "selective", "full"]
 Backend = Literal["auto", "sdpa", "cudnn", "flash", "varlen"]
 
-VOCABULARY_MULTIPLE = 128
-"""Rows of the embedding are padded to this: matrix units want multiples of 128 (reason: 2-4 % of a step at 32k)."""
 MICRO_BATCH_TOKENS: Mapping[Device, int] = MappingProxyType({"cpu": 512, "cuda": 32_768})
 """At 512 tokens the logits over 8,192 ids take 16 MB: 10 to 15 % faster on a core than 2,048. A GPU wants to be filled."""
 
@@ -93,17 +91,20 @@ class Shape(Value):
     rope_scaling: RopeScaling | None = None
     experts: Experts | None = None
     """None: one feed-forward for all tokens."""
+    head_width: int | None = Field(default=None, gt=0)
+    """Of one head; None: dim / heads."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate of AdamW that suits this shape, unless a run names its own."""
 
     @property
     def head_dim(self) -> int:
         """Width of one head."""
-        return self.dim // self.heads
+        return self.head_width or self.dim // self.heads
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
-        if self.dim % self.heads or self.head_dim % 2 or self.heads % self.kv_heads:
+        divided = self.head_width is not None or self.dim % self.heads == 0
+        if not divided or self.head_dim % 2 or self.heads % self.kv_heads:
             msg = (
                 f"dim {self.dim} must be heads {self.heads} times an even head width, and heads a multiple of "
                 f"kv_heads {self.kv_heads}"
@@ -143,6 +144,21 @@ class PackedFiles(Value):
     """Payload of documents that fill-in-the-middle rewrote."""
 
 
+class Streaming(Value):
+    """Training that begins before the token shards are all there; see ``streamed``."""
+
+    window: int = Field(default=8, gt=0)
+    """Neighbouring token shards whose sequences are permuted together. It begins when the first ``window`` are committed."""
+
+
+class Arriving(Value):
+    """Token shards that are told of one by one; see ``arrivals``."""
+
+    planned: int = Field(ge=0)
+    """Shards that there will be."""
+    file: str
+
+
 class TokenData(Value):
     """Token shards in plan order, all made by one tokenizer, and what was packed from them."""
 
@@ -151,6 +167,8 @@ class TokenData(Value):
     """Empty: windows are cut from the stream of documents."""
     packed_length: int = 0
     """``sequence_length`` of the packed sequences."""
+    arriving: Arriving | None = None
+    """Where the other shards are told of; ``shards`` are then those of the first window."""
     dtype: Literal["uint16", "uint32"]
     vocab_size: int = Field(gt=0)
     eos_id: int = Field(ge=0)
@@ -194,6 +212,8 @@ class TrainConfig(Value):
     seed: int = 0
     mixture: Mixture | None = None
     """What is drawn from which documents; None: each once an epoch."""
+    stream_window: int | None = Field(default=None, gt=0)
+    """``Streaming.window``; None: sequences of all shards are permuted together."""
 
 
 class Job(Value):
@@ -223,3 +243,5 @@ class Job(Value):
     log_every: int = Field(default=1, gt=0)
     """Steps whose metrics are brought over from the device at once."""
     tensorboard: bool = False
+    began: float | None = None
+    """Unix time when the command began, from which the seconds to the first step count; None: when the rank did."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import xxhash
@@ -24,6 +25,8 @@ class HeldOut:
     """Documents that are never trained on, in the order of their hash."""
 
     shard: Int64s
+    row: Int64s
+    """Of the document in the table of its shard."""
     start: Int64s
     num_tokens: Int64s
     """Without the EOS."""
@@ -54,6 +57,8 @@ class Corpus:
     stratum_start: Int64s
     """(strata + 1,) Where each begins in the stream, then its end."""
     mixture: Mixture | None = None
+    held_out_below: int = 0
+    """Held out is what has a hash(seed, id) below it."""
 
     @property
     def tokens(self) -> int:
@@ -91,12 +96,11 @@ class Corpus:
             UserError: an id the tokenizer does not have.
         """
         out = np.empty((len(positions), length), np.int64)
-        for row, position in zip(out, positions, strict=True):
-            filled = 0
-            for shard, start, end in self._pieces(int(position), length):
-                row[filled : filled + end - start] = self.payloads[shard][start:end]
-                filled += end - start
-        self._check_ids(out)
+        flat, at = out.reshape(-1), 0
+        for shard, start, end in self._pieces(positions, length):
+            flat[at : at + end - start] = self.payloads[shard][start:end]
+            at += end - start
+        self.check_ids(out)
         return out
 
     def held_out_tokens(self, document: int) -> Int64s:
@@ -104,7 +108,7 @@ class Corpus:
         held = self.held_out
         start = int(held.start[document])
         tokens = self.payloads[held.shard[document]][start : start + int(held.num_tokens[document])].astype(np.int64)
-        self._check_ids(tokens)
+        self.check_ids(tokens)
         return tokens
 
     def document_ids(self, index: Int64s, sequence_length: int) -> list[str]:
@@ -114,36 +118,45 @@ class Corpus:
     def documents_of(self, positions: Int64s, length: int) -> list[str]:
         """Hex ids of the documents that ``read`` of the same would touch, in order, each once."""
         found: dict[str, None] = {}
-        for position in positions:
-            for shard, start, end in self._pieces(int(position), length):
-                table = read_documents(self.data.shards[shard])
-                first, last = np.searchsorted(table.start, [start, end - 1], side="right") - 1
-                found.update(dict.fromkeys(row.tobytes().hex() for row in table.ids[first : last + 1]))
+        table_of = cache(lambda shard: read_documents(self.data.shards[shard]))
+        for shard, start, end in self._pieces(positions, length):
+            table = table_of(shard)
+            first, last = np.searchsorted(table.start, [start, end - 1], side="right") - 1
+            found.update(dict.fromkeys(row.tobytes().hex() for row in table.ids[first : last + 1]))
         return list(found)
 
     def training_counts(self, *, part: int, parts: int) -> Int64s:
         """How often each id stands in one of ``parts`` parts of the training stream."""
         counts = np.zeros(self.data.vocab_size, np.int64)
         bounds = [self.tokens * k // parts for k in (part, part + 1)]
-        for shard, start, end in self._pieces(bounds[0], bounds[1] - bounds[0]):
+        for shard, start, end in self._pieces(np.array(bounds[:1]), bounds[1] - bounds[0]):
             for begin in range(start, end, 1 << 24):  # 2**24 tokens at a time: bincount widens them to 8 bytes
                 piece = self.payloads[shard][begin : min(end, begin + (1 << 24))]
-                self._check_ids(piece)
+                self.check_ids(piece)
                 counts += np.bincount(piece, minlength=self.data.vocab_size)
         return counts
 
-    def _pieces(self, position: int, count: int) -> Iterator[tuple[int, int, int]]:
-        """(shard, start, end) of the parts of the stream from position on, count tokens in all."""
-        segment = int(np.searchsorted(self.segment_end, position, side="right"))
-        while count > 0:
-            left = int(self.segment_end[segment]) - position
-            taken = min(left, count)
-            length = int(self.segment_end[segment] - (self.segment_end[segment - 1] if segment else 0))
-            start = int(self.segment_start[segment]) + length - left
-            yield int(self.segment_shard[segment]), start, start + taken
-            position, count, segment = position + taken, count - taken, segment + 1
+    def _pieces(self, positions: Int64s, length: int) -> Iterator[tuple[int, int, int]]:
+        """(shard, start, end) of the parts of the stream from each position on, one after the other, length tokens each."""
+        if not length:
+            return
+        ends = self.segment_end
+        first = np.searchsorted(ends, positions, side="right")
+        count = np.searchsorted(ends, positions + length - 1, side="right") - first + 1
+        line = np.repeat(np.arange(len(positions)), count)
+        segment = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
+        begins = np.where(segment, ends[segment - 1], 0)
+        low, high = (positions + more for more in (0, length))
+        start = self.segment_start[segment] + np.maximum(low[line] - begins, 0)
+        size = np.minimum(high[line], ends[segment]) - np.maximum(low[line], begins)
+        yield from zip(self.segment_shard[segment].tolist(), start.tolist(), (start + size).tolist(), strict=True)
 
-    def _check_ids(self, tokens: NDArray[np.integer]) -> None:
+    def check_ids(self, tokens: NDArray[np.integer]) -> None:
+        """Look whether the tokenizer has these ids.
+
+        Raises:
+            UserError: it lacks one.
+        """
         if tokens.size and int(tokens.max()) >= self.data.vocab_size:
             msg = (
                 f"token id {int(tokens.max())} in a vocabulary of {self.data.vocab_size}: the shards were made by "
@@ -152,11 +165,19 @@ class Corpus:
             raise UserError(msg)
 
 
-def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int, mixture: Mixture | None = None) -> Corpus:
+def open_corpus(
+    data: TokenData,
+    *,
+    held_out_fraction: float,
+    seed: int,
+    mixture: Mixture | None = None,
+    held_out_below: int | None = None,
+) -> Corpus:
     """Open shards and hold documents out.
 
     Held out is every document whose hash(seed, id) lies below the fraction, or, where none does, the one with the least
-    hash: a matter of content only, whatever the shards, their order and the mixture.
+    hash: a matter of content only, whatever the shards, their order and the mixture. With ``held_out_below``, for shards
+    that are a part of something, those below that, be there any or none.
 
     Raises:
         UserError: a payload and its table of documents do not belong together, no held-out document has text, or a
@@ -168,10 +189,8 @@ def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int, mixture
         payloads.append(map_payload(files, data.dtype, int(table.num_tokens.sum())))
         tables.append(table)
     hashes = [_document_hash(table.ids, seed) for table in tables]
-    limit = np.uint64(min(int(held_out_fraction * 2.0**64), 2**64 - 1))
-    least = min((int(hashed.min()) for hashed in hashes if len(hashed)), default=0)
-    limit = max(limit, np.uint64(min(least + 1, 2**64 - 1)))
-    masks = [hashed < limit for hashed in hashes]
+    limit = _limit(hashes, held_out_fraction) if held_out_below is None else held_out_below
+    masks = [hashed < np.uint64(limit) for hashed in hashes]
     digest = xxhash.xxh3_128(f"{data.dtype} {data.eos_id}".encode())
     for table in tables:
         digest.update(table.ids.tobytes())
@@ -189,12 +208,18 @@ def open_corpus(data: TokenData, *, held_out_fraction: float, seed: int, mixture
         segment_shard=shard,
         segment_start=start,
         segment_end=ends[1:],
-        held_out=_held_out(tables, masks, hashes),
+        held_out=_held_out(tables, masks, hashes, required=held_out_below is None),
         documents=sum(len(table.start) for table in tables),
         digest=digest.hexdigest(),
         stratum_start=ends[np.searchsorted(stratum, np.arange(count + 1))],
         mixture=mixture,
+        held_out_below=limit,
     )
+
+
+def _limit(hashes: list[UInt64s], fraction: float) -> int:
+    least = min((int(hashed.min()) for hashed in hashes if len(hashed)), default=0)
+    return min(max(int(fraction * 2.0**64), least + 1), 2**64 - 1)
 
 
 def _document_hash(ids: NDArray[np.uint8], seed: int) -> UInt64s:
@@ -220,7 +245,9 @@ def _segments(tables: list[Documents], strata: list[Int64s]) -> tuple[Int64s, In
     return stratum[order], shard[order], start[order], length[order]
 
 
-def _held_out(tables: list[Documents], masks: list[NDArray[np.bool_]], hashes: list[UInt64s]) -> HeldOut:
+def _held_out(
+    tables: list[Documents], masks: list[NDArray[np.bool_]], hashes: list[UInt64s], *, required: bool
+) -> HeldOut:
     chosen = [np.flatnonzero(mask) for mask in masks]
     order = np.argsort(
         np.concatenate([hashed[rows] for hashed, rows in zip(hashes, chosen, strict=True)] or [np.empty(0, np.uint64)]),
@@ -228,11 +255,12 @@ def _held_out(tables: list[Documents], masks: list[NDArray[np.bool_]], hashes: l
     )
     pairs = list(zip(tables, chosen, strict=True))
     num_bytes = _joined([table.num_bytes[rows] for table, rows in pairs])
-    if not num_bytes.sum():
+    if required and not num_bytes.sum():
         msg = f"the {len(order)} held-out documents have no text to score; add documents or raise held_out_fraction"
         raise UserError(msg)
     return HeldOut(
         shard=_joined([np.full(len(rows), number, np.int64) for number, rows in enumerate(chosen)])[order],
+        row=_joined(chosen)[order],
         start=_joined([table.start[rows] for table, rows in pairs])[order],
         num_tokens=_joined([table.num_tokens[rows] - 1 for table, rows in pairs])[order],
         num_bytes=num_bytes[order],

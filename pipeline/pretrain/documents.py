@@ -84,4 +84,15 @@ def map_payload(files: TokenFiles, dtype: str, num_tokens: int) -> NDArray[np.un
             f"tokenize again"
         )
         raise UserError(msg)
-    return np.memmap(files.tokens, kind, "r") if size else np.empty(0, kind)
+    return mapped(files.tokens, kind, count=num_tokens)
+
+
+def mapped(path: str, dtype: np.dtype[Any], *, count: int, start: int = 0) -> NDArray[Any]:
+    """``count`` values of a file from byte ``start`` on, over the file.
+
+    Unlike numpy's, Arrow's map keeps no file descriptor, of which a process may have but 1,024.
+    """
+    if not count:
+        return np.empty(0, dtype)
+    with pa.memory_map(path) as file:
+        return np.frombuffer(memoryview(file.read_buffer()), dtype, count=count, offset=start)

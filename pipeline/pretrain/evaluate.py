@@ -1,4 +1,4 @@
-"""Bits per byte of held-out documents.
+"""Bits per byte of held-out documents, while a model is trained.
 
 The definition. Each document stands alone: its context is one EOS, then its own tokens, and no other document. It is
 cut into windows of T tokens, so a token sees at most T before it, and the first of a later window sees the one before
@@ -8,24 +8,28 @@ its loss is not counted. With n_i the nats (-ln p) of token i and b the UTF-8 by
     bits per byte = sum n_i / (ln 2 * b)
 
 over all documents together, hence weighted by bytes. Vocabularies compare, since a coarser one predicts fewer and
-harder tokens for the same bytes.
+harder tokens for the same bytes. ``pipeline.evaluation`` lets windows overlap and so gives every token more context.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+import pyarrow.parquet as pq
 
-from pipeline.pretrain.data import Corpus, Int64s
-from pipeline.pretrain.ranks import Place, add_up
+from pipeline.pretrain.config import TokenFiles
+from pipeline.pretrain.data import Corpus
+from pipeline.pretrain.parts import Part, parts_by
+from pipeline.pretrain.ranks import Place
+from pipeline.pretrain.windows import Cut, Nats, document_nats
 
-Nats = Callable[[Tensor, Tensor], Tensor]
-"""(inputs (B, T), targets (B, T)) -> -log p of each target given the inputs up to its position, (B, T)."""
+LABELS = ("source", "language")
+"""Columns of the tables of documents by which held-out documents are told apart."""
+UNKNOWN = "und"
+"""Label of a document that has none: the code of an undetermined language."""
 
 
 @dataclass(frozen=True)
@@ -37,51 +41,49 @@ class Score:
     documents: int
     bytes: int
     tokens: int
+    groups: Mapping[str, Mapping[str, Part]] = field(default_factory=dict)
+    """By label and its value, such as ``language`` and ``zh``; only labels that the shards have."""
 
-
-@dataclass(frozen=True)
-class Window:
-    """A stretch of one document: inputs are ``tokens[:-1]``, targets ``tokens[1:]``."""
-
-    tokens: Int64s
-
-
-def document_windows(tokens: Int64s, eos_id: int, length: int) -> Iterator[Window]:
-    """Windows of at most ``length`` targets, of which each token of the document is one exactly once."""
-    context = np.concatenate((np.array([eos_id], np.int64), tokens))
-    for begin in range(0, len(tokens), length):
-        yield Window(context[begin : begin + length + 1])
+    def line(self) -> dict[str, Any]:
+        """What a line of the metrics tells of it."""
+        return {
+            "bits_per_byte": self.bits_per_byte,
+            "loss": self.nats_per_token,
+            "documents": self.documents,
+            "bytes": self.bytes,
+            "tokens": self.tokens,
+            **{
+                f"{label}s": {name: part.line() for name, part in parts.items()} for label, parts in self.groups.items()
+            },
+        }
 
 
 def score(nats: Nats, corpus: Corpus, *, length: int, max_documents: int, place: Place) -> Score:
     """Score the first ``max_documents`` held-out documents; ranks share the work and all get the result."""
-    chosen = min(max_documents, len(corpus.held_out.start))
-    num_bytes = int(corpus.held_out.num_bytes[:chosen].sum())
-    mine = [
-        window
-        for document in range(place.rank, chosen, place.world)
-        for window in document_windows(corpus.held_out_tokens(document), corpus.data.eos_id, length)
-    ]
-    # Windows of like length go together, so that little is padded.
-    mine.sort(key=lambda window: len(window.tokens))
-    total = torch.zeros(2, dtype=torch.float64)
-    with torch.inference_mode():
-        for begin in range(0, len(mine), 8):
-            inputs, targets, real = _padded(mine[begin : begin + 8], corpus.data.eos_id, place)
-            losses = nats(inputs, targets).to(torch.float64)
-            total[0] += losses[real].sum().cpu()
-            total[1] += real.sum().cpu()
-    summed, tokens = add_up(total.to(place.device)).tolist()
-    return Score(summed / (math.log(2) * num_bytes), summed / max(1.0, tokens), chosen, num_bytes, int(tokens))
+    held = corpus.held_out
+    chosen = slice(min(max_documents, len(held.start)))
+    num_tokens, num_bytes = held.num_tokens[chosen], held.num_bytes[chosen]
+    cut = Cut(begin_id=corpus.data.eos_id, length=length, stride=length)
+    # A long document is asked for once a window, and windows of like length come in the order of documents.
+    tokens_of = lru_cache(maxsize=16)(corpus.held_out_tokens)
+    found = document_nats(nats, num_tokens.tolist(), tokens_of, cut, place, vocab_size=corpus.data.vocab_size)
+    whole = Part(float(found.sum()), int(num_tokens.sum()), int(num_bytes.sum()), len(num_tokens))
+    groups = {}
+    where = tuple(zip(held.shard[chosen].tolist(), held.row[chosen].tolist(), strict=True))
+    for label in LABELS:
+        names = _labels(corpus.data.shards, where, label)
+        if names is not None:
+            groups[label] = parts_by(names, found, num_tokens, num_bytes)
+    return Score(whole.bits_per_byte, whole.nats_per_token, whole.documents, whole.bytes, whole.tokens, groups)
 
 
-def _padded(windows: list[Window], eos_id: int, place: Place) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, targets and which targets are real, each (B, longest); attention is causal, so padding sees, unseen."""
-    longest = max(len(window.tokens) for window in windows)
-    rows = np.full((len(windows), longest), eos_id, np.int64)
-    real = np.zeros((len(windows), longest - 1), np.bool_)
-    for row, mask, window in zip(rows, real, windows, strict=True):
-        row[: len(window.tokens)] = window.tokens
-        mask[: len(window.tokens) - 1] = True
-    tokens = torch.from_numpy(rows).to(place.device)
-    return tokens[:, :-1], tokens[:, 1:], torch.from_numpy(real).to(place.device)
+@lru_cache(maxsize=2 * len(LABELS))  # read once a run: thousands of shards take seconds
+def _labels(shards: tuple[TokenFiles, ...], where: tuple[tuple[int, int], ...], label: str) -> tuple[str, ...] | None:
+    """The label of each document, by (shard, row); None where a shard has no such column."""
+    columns = {}
+    for number in {shard for shard, _ in where}:
+        path = shards[number].documents
+        if label not in pq.read_schema(path).names:
+            return None
+        columns[number] = pq.read_table(path, columns=[label])[label]
+    return tuple(columns[number][row].as_py() or UNKNOWN for number, row in where)

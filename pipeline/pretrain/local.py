@@ -14,9 +14,13 @@ from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.lifeline import import_path
+from pipeline.pretrain.sharding.world import check_ranks
 from pipeline.pretrain.stopping import ASKED
 
 _ERROR_CHARS = 4000
+_LOOK_EVERY_S = 0.05
+_SAVE_S = 25.0
+"""For a last checkpoint of ranks that are stopped; below what a stopping driver waits (``gang.DRAIN_S``)."""
 _STOPPED = "stopped while training; a next launch goes on from the last checkpoint"
 
 
@@ -28,7 +32,9 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
     Raises:
         UserError: the recipe or the corpus is at fault.
         RunFailedError: a rank died, or the loss is no longer a number. A next launch goes on from the last checkpoint.
+        StoppedError: somebody asked for it; the ranks have left a checkpoint of the step they had come to.
     """
+    check_ranks(job, workers)
     checked_batches(job, workers)
     if workers == 1:
         _train_here(job)
@@ -53,12 +59,7 @@ def _train_here(job: Job) -> None:
     from pipeline.pretrain.loop import train  # takes 2 s for torch, which a driver of ranks does not need
     from pipeline.pretrain.ranks import current_place
 
-    def between_steps(step: int, saved: bool) -> None:
-        del step, saved
-        if ASKED.is_set():
-            raise StoppedError(_STOPPED)
-
-    train(job, current_place(job.device), between_steps)
+    train(job, current_place(job.device))
 
 
 def _start(folder: Path, rank: int, world: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -83,13 +84,25 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
         if all(code == 0 for code in codes):
             return None
         if ASKED.is_set():
+            _let_save(ranks)
             raise StoppedError(_STOPPED)
-        time.sleep(0.05)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _let_save(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask ranks to end with a checkpoint; those that do not in time are killed by the caller."""
+    for process in ranks:
+        process.terminate()
+    until = time.monotonic() + _SAVE_S
+    while any(process.poll() is None for process in ranks) and time.monotonic() < until:
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _raise(rank: int, code: int, errors: str) -> None:
     tail = errors.strip()[-_ERROR_CHARS:]
     if code == UserError.exit_code:
         raise UserError(tail)
+    if code == StoppedError.exit_code:
+        raise StoppedError(tail)
     msg = f"rank {rank} of the training ended with {code}: {tail}"
     raise RunFailedError(msg)

@@ -3,134 +3,187 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import time
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from pipeline.errors import RunFailedError
-from pipeline.pretrain.batches import Batches, checked_batches
+from pipeline.errors import RunFailedError, StoppedError
+from pipeline.pretrain.around import JOB_FILE
+from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.checkpoint import Checkpoints, identity
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.documents import Int64s
 from pipeline.pretrain.evaluate import score
-from pipeline.pretrain.metrics import MetricsFile
+from pipeline.pretrain.loader import Loader, StepBatch
 from pipeline.pretrain.model import Transformer
-from pipeline.pretrain.optim import Gradients, learning_rate, make_optimizer, set_learning_rate
-from pipeline.pretrain.ranks import Place, add_up
+from pipeline.pretrain.optim import make_optimizers, update
+from pipeline.pretrain.ranks import Agreement, Place
+from pipeline.pretrain.recorder import NAMED_DOCUMENTS, NotANumberError, Recorder
+from pipeline.pretrain.schedule import learning_rate
+from pipeline.pretrain.sharding.distribute import distribute, make_gradients
+from pipeline.pretrain.source import RowSource
+from pipeline.pretrain.spikes import Spikes
+from pipeline.pretrain.stopping import ASKED
 from pipeline.pretrain.unigram import unigram_nats
 
 Observer = Callable[[int, bool], None]
-"""Called on every rank after each step: (step, whether a checkpoint of it was just completed)."""
-_NAMED_DOCUMENTS = 50
+"""Called on every rank after each step: (step, whether a checkpoint of it was begun)."""
+_MOST_LEFT_OUT = 3
+"""Batches that may come to no number. One is a bad batch; with more it is the training that goes wrong."""
 
 
 def train(job: Job, place: Place, observe: Observer | None = None) -> None:
     """Train from the newest complete checkpoint of ``job.home`` to the last step. Every rank calls it.
 
+    A step whose loss is no number takes the run back to the newest checkpoint, and from there on without that batch.
+
     Raises:
         UserError: see ``checked_batches``; or the checkpoint belongs to another configuration.
-        RunFailedError: the loss is no longer a number.
+        RunFailedError: the loss was no number for the fourth time.
+        StoppedError: somebody asked for it, and there is a checkpoint of the step the run had come to.
     """
-    corpus, batches = checked_batches(job, place.world)
-    with _one_thread(place), Trainer(job, corpus, batches, place) as trainer:
-        for step in range(trainer.step + 1, job.config.steps + 1):
+    corpus, source = checked_batches(job, place.world)
+    _check_memory(job, place)
+    left_out: tuple[int, ...] = ()
+    while True:
+        with _settings(place), Trainer(job, corpus, source, place, left_out) as trainer:
+            try:
+                _to_the_end(trainer, observe)
+            except NotANumberError as error:
+                left_out = (*trainer.left_out, error.step)
+                words = _words(error, left_out, source, job)
+            else:
+                return
+        if len(left_out) > _MOST_LEFT_OUT:
+            raise RunFailedError(words)
+        del trainer  # its memory is wanted for the next
+        if place.rank == 0:
+            sys.stderr.write(f"{words}. Going on from the last checkpoint without it\n")
+
+
+def _to_the_end(trainer: Trainer, observe: Observer | None) -> None:
+    for step in range(trainer.step + 1, trainer.config.steps + 1):
+        try:
             saved = trainer.advance(step)
-            if observe is not None:
-                observe(step, saved)
+        except StoppedError:  # while waiting for shards to come, which all ranks do at the same step
+            trainer.save()
+            trainer.checkpoints.wait()
+            raise
+        if observe is not None:
+            observe(step, saved)
+        if trainer.agreement.any(ASKED.is_set()) and step < trainer.config.steps:
+            if not saved:
+                trainer.save()
+            trainer.checkpoints.wait()
+            msg = f"stopped after step {step} of {trainer.config.steps}; a next launch goes on from there"
+            raise StoppedError(msg)
+    trainer.checkpoints.wait()
 
 
 class Trainer:
-    """Model, optimizer, position in the data and the files of one rank."""
+    """Model, optimizers, position in the data and the files of one rank."""
 
-    def __init__(self, job: Job, corpus: Corpus, batches: Batches, place: Place) -> None:
+    def __init__(
+        self, job: Job, corpus: Corpus, source: RowSource, place: Place, left_out: tuple[int, ...] = ()
+    ) -> None:
+        """left_out: steps whose batches are left out beside those that the checkpoint and the job name."""
         config = self.config = job.config
-        self.job, self.corpus, self.batches, self.place = job, corpus, batches, place
-        self.model = Transformer(
-            config.shape, job.data.vocab_size, max_length=config.sequence_length, seed=config.seed
-        ).to(place.device)
-        self.optimizer = make_optimizer(self.model, config)
-        self.checkpoints = Checkpoints(
-            Path(job.home) / "checkpoints", config=identity(config, corpus), keep=job.keep_checkpoints
+        self.corpus, self.place = corpus, place
+        model = Transformer(
+            config.shape,
+            job.data.vocab_size,
+            max_length=config.sequence_length,
+            seed=config.seed,
+            attention=job.attention,
         )
-        self.step = self.checkpoints.load_latest(self.model, self.optimizer)
-        self.gradients = Gradients(self.model)
+        self.model = distribute(model, job, place)
+        self.optimizers = make_optimizers(self.model, config)
+        self.checkpoints = Checkpoints(
+            Path(job.home) / "checkpoints",
+            config=identity(config, corpus),
+            keep=job.keep_checkpoints,
+            keep_every=job.keep_every,
+        )
+        self.step = self.checkpoints.load_latest(self.model, self.optimizers)
+        known = self.checkpoints.extra
+        self.left_out = tuple(sorted({*known.get("left_out", ()), *left_out}))
+        skipped = tuple(sorted({*config.skipped_steps, *self.left_out}))
+        self.job = job.model_copy(update={"config": config.model_copy(update={"skipped_steps": skipped})})
+        self.spikes = Spikes(config.skip_sigmas, place.device)
+        self.spikes.restore(**known.get("spikes", {}))
+        self.gradients = make_gradients(self.model, job, place)
+        self.agreement = Agreement()
+        self.source = source
         self._unigram_bits: float | None = None
-        self._metrics: MetricsFile | None = None
 
     def __enter__(self) -> Self:
+        self.recorder = Recorder(self.job, self.source, self.place, self.step)
         if self.place.rank == 0:
-            Path(self.job.home).mkdir(parents=True, exist_ok=True)
-            self._metrics = MetricsFile(Path(self.job.home) / "metrics.jsonl", step=self.step)
+            (Path(self.job.home) / JOB_FILE).write_text(self.job.model_dump_json(indent=1), encoding="utf-8")
+        self.loader = Loader(self.job, self.source, self.place, self.step + 1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
+        self.loader.close()
+        self.checkpoints.close()
+        self.recorder.close()
 
     def advance(self, step: int) -> bool:
-        """One step, and what is due after it; True where it left a checkpoint."""
+        """One step, and what is due after it; True where a checkpoint of it was begun.
+
+        Raises:
+            NotANumberError: this step, or one that was not looked at yet, came to no number.
+        """
         config = self.config
-        began = time.perf_counter()
-        loss, grad_norm = self._update(step)
-        num_tokens = config.batch_size * config.sequence_length
-        if self._metrics is not None:
-            self._metrics.write(
-                {
-                    "step": step,
-                    "tokens": step * num_tokens,
-                    "loss": loss,
-                    "grad_norm": grad_norm,
-                    "lr": learning_rate(config, step),
-                    "tokens_per_s": round(num_tokens / (time.perf_counter() - began), 1),
-                    **self._drawn(step),
-                }
-            )
+        if step in self.job.config.skipped_steps:
+            self.recorder.left_out(step)
+        else:
+            self._update(self.loader.next_step(), step)
         self.step = step
         last = step == config.steps
         if last or step % config.evaluate_every == 0:
+            self.recorder.flush()
             self._evaluate(step)
-        if not last and step % self.job.checkpoint_every:
-            return False
-        if self._metrics is not None:
-            self._metrics.sync()
-        self.checkpoints.save(self.model, self.optimizer, step)
-        return True
+        saved = last or step % self.job.checkpoint_every == 0
+        if saved:
+            self.save()
+        return saved
 
-    def _update(self, step: int) -> tuple[float, float]:
-        """Loss of the whole batch before the update, in nats per token, and the length of its gradient."""
-        config, place, gradients = self.config, self.place, self.gradients
-        windows = self.batches.positions(step)
-        share = config.batch_size // place.world
-        tokens = torch.from_numpy(
-            self.corpus.read(windows[place.rank * share : (place.rank + 1) * share], config.sequence_length + 1)
-        )
+    def save(self) -> None:
+        """Begin a checkpoint of the step the run has come to.
+
+        Raises:
+            NotANumberError: a step that was not looked at yet came to no number.
+        """
+        self.recorder.flush()
+        self.recorder.sync()
+        known: dict[str, Any] = {"left_out": list(self.left_out), "spikes": self.spikes.state()}
+        self.checkpoints.save(self.model, self.optimizers, self.step, known)
+        self.recorder.start_clock()
+
+    def _update(self, batch: StepBatch, step: int) -> None:
+        """Learn from a batch. The host does not wait for the device."""
+        config, gradients = self.config, self.gradients
         gradients.clear()
-        # Divided by the tokens of all ranks, so that adding up gives the same mean for any number of them.
-        scale = 1.0 / (config.batch_size * config.sequence_length)
-        for part in tokens.split(max(1, self.job.micro_batch_tokens // config.sequence_length)):
-            here = part.to(place.device)
-            with self._precision():
-                loss = self.model.nats(here[:, :-1], here[:, 1:]).sum() * scale
-            loss.backward()
-            gradients.loss.add_(loss.detach())
-        add_up(gradients.summed)
-        loss, grad_norm = float(gradients.loss), gradients.clip(config.clip)
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise RunFailedError(self._not_a_number(step, loss, grad_norm, windows))
-        set_learning_rate(self.optimizer, learning_rate(config, step))
-        self.optimizer.step()
-        return loss, grad_norm
-
-    def _drawn(self, step: int) -> dict[str, dict[str, int]]:
-        """Tokens of each stratum so far, where there is a mixture."""
-        tokens = self.batches.drawn(step)
-        return {} if tokens is None else {"strata": tokens}
+        nats = torch.zeros((), device=self.place.device)
+        targets = max(1, batch.num_targets)
+        for number, part in enumerate(batch.parts):
+            with gradients.part(last=number == len(batch.parts) - 1):
+                with self._precision():
+                    losses = self.model.loss(part, z_loss=config.z_loss)
+                ((losses.nats + losses.extra) / targets).backward()
+            nats += losses.nats.detach()
+        loss = gradients.add_up(nats) / targets
+        grad_norm = gradients.norm()
+        skip = self.spikes.look(loss, grad_norm)
+        gradients.scale_((config.clip / grad_norm).clamp(max=1.0))
+        update(self.optimizers, learning_rate(config, step), skip)
+        self.recorder.add(step, torch.stack([loss, grad_norm, skip]), batch.num_targets)
 
     def _evaluate(self, step: int) -> None:
         options = {
@@ -141,19 +194,9 @@ class Trainer:
         if self._unigram_bits is None:
             self._unigram_bits = score(unigram_nats(self.corpus, self.place), self.corpus, **options).bits_per_byte
         found = score(self._evaluation_nats, self.corpus, **options)
-        if self._metrics is not None:
-            self._metrics.write(
-                {
-                    "evaluation": "held_out",
-                    "step": step,
-                    "bits_per_byte": found.bits_per_byte,
-                    "unigram_bits_per_byte": self._unigram_bits,
-                    "loss": found.nats_per_token,
-                    "documents": found.documents,
-                    "bytes": found.bytes,
-                    "tokens": found.tokens,
-                }
-            )
+        unigram = {"unigram_bits_per_byte": self._unigram_bits}
+        self.recorder.write({"evaluation": "held_out", "step": step, **unigram, **found.line()})
+        self.recorder.start_clock()
 
     def _evaluation_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with self._precision():
@@ -165,23 +208,41 @@ class Trainer:
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _not_a_number(self, step: int, loss: float, grad_norm: float, windows: Int64s) -> str:
-        ids = self.corpus.documents_of(windows, self.config.sequence_length + 1)
-        more = f" and {len(ids) - _NAMED_DOCUMENTS} more" if len(ids) > _NAMED_DOCUMENTS else ""
-        return (
-            f"step {step}: loss {loss}, gradient {grad_norm}: no longer a number. Lower learning_rate "
-            f"({self.config.learning_rate}), or look at the documents of this batch: "
-            f"{', '.join(ids[:_NAMED_DOCUMENTS])}{more}"
-        )
+
+def _words(error: NotANumberError, left_out: tuple[int, ...], source: RowSource, job: Job) -> str:
+    ids = source.documents_of(source.rows(error.step))
+    more = f" and {len(ids) - NAMED_DOCUMENTS} more" if len(ids) > NAMED_DOCUMENTS else ""
+    again = f" (as at steps {', '.join(map(str, left_out[:-1]))})" if len(left_out) > 1 else ""
+    return (
+        f"{error}{again}. Lower learning_rate ({job.config.learning_rate}), or look at the documents of this batch: "
+        f"{', '.join(ids[:NAMED_DOCUMENTS])}{more}"
+    )
+
+
+def _check_memory(job: Job, place: Place) -> None:
+    if place.device.type != "cuda":
+        return
+    from pipeline.planning.memory import check_memory  # the planner imports this package
+
+    check_memory(job, place.world, torch.cuda.mem_get_info(place.device)[0])
 
 
 @contextlib.contextmanager
-def _one_thread(place: Place) -> Iterator[None]:
-    """One thread a rank on a CPU: sums are then made in one order, and ranks do not crowd each other out."""
-    before = torch.get_num_threads()
+def _settings(place: Place) -> Iterator[None]:
+    """One thread a rank on a CPU: sums are then made in one order, and ranks do not crowd each other out.
+
+    On a GPU no cyclic garbage collection, which stops a rank, and so all of them, for up to half a second.
+    """
+    before, collected = torch.get_num_threads(), gc.isenabled()
     if place.device.type == "cpu":
         torch.set_num_threads(1)
+    else:
+        gc.collect()
+        gc.freeze()
+        gc.disable()
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        if collected:
+            gc.enable()

@@ -150,10 +150,11 @@ class Draw:
         """The blocks that samples from ``first`` up to ``end`` lie in."""
         assert 0 <= first < end <= self.num_samples, (first, end, self.num_samples)
         while first < end:
-            if not self._last.first <= first < self._last.end:
-                self._last = self._laid_out(first)
-            yield self._last
-            first = self._last.end
+            block = self._last  # looked up once: the loader's thread and the one that writes metrics share a Draw
+            if not block.first <= first < block.end:
+                block = self._last = self._laid_out(first)
+            yield block
+            first = block.end
 
     def _laid_out(self, sample: int) -> _Block:
         """The block a sample lies in."""

@@ -1,83 +1,56 @@
-"""AdamW and its learning rate, which is a pure function of the step."""
+"""Which weights are learned by which optimizer, and one update of all of them, which may come to nothing."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
-from pipeline.pretrain.config import TrainConfig
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.muon import Muon
 
-FINAL_FRACTION = 0.1
-"""Of the peak, where the cosine ends (Hoffmann et al. 2022, arXiv:2203.15556, appendix B)."""
-DECAY_FRACTION = 0.2
-"""Of the steps, in which ``wsd`` falls linearly to zero (Haegele et al. 2024, arXiv:2405.18392, section 4)."""
+if TYPE_CHECKING:
+    from pipeline.pretrain.config import TrainConfig
+    from pipeline.pretrain.model import Transformer
 
-
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Rate of the update that ends step ``step``, counted from 1: linear warm-up, then the schedule."""
-    peak, warmup, steps = config.learning_rate, config.warmup_steps, config.steps
-    if step <= warmup:
-        return peak * step / (warmup + 1)
-    match config.schedule:
-        case "cosine":
-            progress = (step - warmup) / max(1, steps - warmup)
-            return peak * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * progress)) / 2)
-        case "wsd":
-            decay = max(1, round(DECAY_FRACTION * steps))
-            return peak * min(1.0, (steps - step + 1) / (decay + 1))
+_BETAS = (0.9, 0.95)
 
 
-def make_optimizer(model: Transformer, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with decay on matrices only: gains are few, and a decayed embedding punishes rare ids for being rare."""
+def make_optimizers(model: Transformer, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all weights; or Muon for the blocks' matrices, AdamW for embedding, head and gains.
+
+    Decay is on matrices only: gains are few, and a decayed embedding punishes rare ids for being rare. ``model`` is
+    already on its ranks. Both take the same learning rate, since Muon's updates are scaled to the size of AdamW's.
+    """
     decayed = dict(model.matrices())
+    ours = {name for name in decayed if config.optimizer == "muon" and name.startswith("blocks.")}
     plain = [parameter for name, parameter in model.named_parameters() if name not in decayed]
+    rest = [parameter for name, parameter in decayed.items() if name not in ours]
     groups = [
-        {"params": list(decayed.values()), "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": part, "weight_decay": decay}
+        for part, decay in ((rest, config.weight_decay), (plain, 0.0))
+        if part  # a tied model under Muon leaves no matrix to AdamW
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+    adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=_BETAS, fused=True)
+    if not ours:
+        return [adamw]
+    matrices: list[nn.Parameter] = [decayed[name] for name in decayed if name in ours]
+    return [Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay), adamw]
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The rate of the next update."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def update(optimizers: Sequence[torch.optim.Optimizer], rate: float, skip: Tensor) -> None:
+    """One step of all optimizers.
 
-
-class Gradients:
-    """All gradients in one buffer, so that adding them over ranks and measuring them is one call each."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        parameters = list(model.parameters())
-        # One more place holds the loss, which is summed over ranks in the same message.
-        self._buffer = torch.zeros(
-            sum(p.numel() for p in parameters) + 1, dtype=parameters[0].dtype, device=parameters[0].device
-        )
-        position = 0
-        for parameter in parameters:
-            parameter.grad = self._buffer[position : position + parameter.numel()].view_as(parameter)
-            position += parameter.numel()
-
-    def clear(self) -> None:
-        """Set everything to zero."""
-        self._buffer.zero_()
-
-    @property
-    def summed(self) -> torch.Tensor:
-        """Gradients and loss, to be added up over ranks."""
-        return self._buffer
-
-    @property
-    def loss(self) -> torch.Tensor:
-        """Where the loss is gathered, shape (1,)."""
-        return self._buffer[-1:]
-
-    def clip(self, longest: float) -> float:
-        """Scale the gradient down to that length if it is longer; returns the length before."""
-        gradient = self._buffer[:-1]
-        length = float(gradient.norm())
-        if length > longest:
-            gradient.mul_(longest / length)
-        return length
+    rate: learning rate. skip: float32 () on the weights' device; where it is 1 neither weights nor moments nor the count
+    of updates change, and the host does not wait to learn it: fused AdamW, like our Muon, takes it as ``found_inf``, the
+    flag by which mixed-precision scalers leave steps out.
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        vars(optimizer)["found_inf"] = skip
+        try:
+            optimizer.step()
+        finally:
+            del vars(optimizer)["found_inf"]  # a checkpoint's first, empty step must not see it

@@ -48,3 +48,32 @@ def wait_for_all() -> None:
     """Returns when every rank has come here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+class Agreement:
+    """A question that ranks ask themselves at every step, answered for all alike, one step late.
+
+    The answer travels over the network while the step runs, and by gloo: neither the host nor the GPU waits for it.
+    """
+
+    def __init__(self) -> None:
+        """Every rank makes one, at the same place."""
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._asked: tuple[Tensor, dist.Work | None] | None = None
+
+    def any(self, mine: bool) -> bool:
+        """Whether any rank said yes when this was last called; without ranks, ``mine``."""
+        if self._group is None:
+            return mine
+        before = self._answer()
+        votes = torch.tensor([int(mine)])
+        self._asked = votes, dist.all_reduce(votes, group=self._group, async_op=True)
+        return before
+
+    def _answer(self) -> bool:
+        if self._asked is None:
+            return False
+        votes, work = self._asked
+        if work is not None:
+            work.wait()
+        return bool(votes.item())

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray.train
+import torch
+import torch.distributed as dist
 from ray.train.torch import TorchConfig
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -18,17 +23,34 @@ from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.lifeline import import_path
 from pipeline.pretrain.loop import Observer, train
-from pipeline.pretrain.ranks import current_place
+from pipeline.pretrain.ranks import Place, current_place, from_first
+from pipeline.pretrain.sharding.world import check_ranks, usable_ranks
+
+Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 
 _MAX_FAILURES = 3
 """Ray's default is 0: the first lost worker would end the run."""
 _START_TIMEOUT_S = 300
 """Ray's 60 s are too few for importing torch on busy disks and cores."""
+_COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 _REFUSED = "refused.txt"
 
 
-def launch(job: Job, workers: int, observe: Observer | None = None) -> None:
-    """Train with that many workers on the cluster this process is connected to.
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """How many workers, and where.
+
+    least: a run also starts, or goes on, with that few where no more can be had, and takes more when they come; None:
+    always ``count``. placement: of Ray's placement group; PACK fills nodes, as fast links are within them.
+    """
+
+    count: int
+    least: int | None = None
+    placement: Placement = "PACK"
+
+
+def launch(job: Job, workers: Workers | int, observe: Observer | None = None) -> None:
+    """Train with those workers on the cluster this process is connected to.
 
     observe: called on every worker after each step; pickled by value.
 
@@ -36,7 +58,8 @@ def launch(job: Job, workers: int, observe: Observer | None = None) -> None:
         UserError: the recipe or the corpus is at fault.
         RunFailedError: the loss is no longer a number, or workers died more often than Ray Train brings them back.
     """
-    checked_batches(job, workers)
+    asked = Workers(count=workers) if isinstance(workers, int) else workers
+    _check(job, asked)
     storage = Path(job.home) / "ray_train"
     shutil.rmtree(storage, ignore_errors=True)  # a driver that was killed left it
     refused = Path(job.home) / _REFUSED
@@ -48,7 +71,10 @@ def launch(job: Job, workers: int, observe: Observer | None = None) -> None:
         train_loop_config={"job": job.model_dump_json(), "observe": observe},
         torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=on_gpu, resources_per_worker={"CPU": 1, "GPU": int(on_gpu)}
+            num_workers=asked.count if asked.least is None else (asked.least, asked.count),
+            use_gpu=on_gpu,
+            resources_per_worker={"CPU": 1, "GPU": int(on_gpu)},
+            placement_strategy=asked.placement,
         ),
         run_config=RunConfig(
             name="run",
@@ -70,22 +96,63 @@ def launch(job: Job, workers: int, observe: Observer | None = None) -> None:
         raise (UserError if kind == UserError.__name__ else RunFailedError)(message)
 
 
+def _check(job: Job, asked: Workers) -> None:
+    least = asked.count if asked.least is None else asked.least
+    if least > asked.count:
+        msg = f"at least {least} workers, but at most {asked.count}: lower min_workers"
+        raise UserError(msg)
+    # Where the number may change, ranks that cannot share the batch stay out; there must be one size that can.
+    usable = asked.count if asked.least is None else usable_ranks(job, least)
+    if not usable:
+        msg = f"no number of workers up to {least} shares batches of {job.config.batch_size}: raise min_workers"
+        raise UserError(msg)
+    check_ranks(job, usable)
+    checked_batches(job, usable)
+
+
 def _worker(given: dict[str, Any]) -> None:
     """One rank. Our own checkpoints bring it back, so that a new driver can go on where Ray's state is gone."""
     job = Job.model_validate_json(given["job"])
     observe: Observer | None = given["observe"]
-
-    def report(step: int, saved: bool) -> None:
-        if observe is not None:
-            observe(step, saved)
-        if saved:  # a barrier over all ranks, so not every step
-            ray.train.report({"step": step})
-
-    place = current_place(job.device)
+    place = _place_among_usable(job)
+    if place is None:
+        return
     try:
-        train(job, place, report)
+        train(job, place, observe)
     except (UserError, RunFailedError) as error:
         # Would fail again in the same way, so Ray must not see it: every rank ends in peace, the driver raises.
         if place.rank == 0:
             refused = Path(job.home) / _REFUSED
             refused.write_text(f"{type(error).__name__}\n{error}", encoding="utf-8")
+
+
+def _place_among_usable(job: Job) -> Place | None:
+    """The place of this worker among those that share the batch; None for one that stays out.
+
+    Those that stay out are done at once, so nothing here may report to Ray, which waits for all.
+    """
+    place = current_place(job.device)
+    usable = usable_ranks(job, place.world)
+    if usable == place.world:
+        return place
+    address = from_first(_free_address() if place.rank == 0 else None)
+    dist.destroy_process_group()
+    if place.rank >= usable:
+        return None
+    if usable > 1:
+        dist.init_process_group(
+            "nccl" if job.device == "cuda" else "gloo",
+            init_method=f"tcp://{address}",
+            rank=place.rank,
+            world_size=usable,
+            timeout=_COLLECTIVE_TIMEOUT,
+            device_id=torch.device("cuda", torch.cuda.current_device()) if job.device == "cuda" else None,
+        )
+    return current_place(job.device)
+
+
+def _free_address() -> str:
+    """Where this node can be reached, and a port that is free on it."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return f"{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"

@@ -4,25 +4,31 @@
     torchrun --nproc-per-node 8 -m pipeline.pretrain.torchrun job.json
 
 ``job.json`` is a ``Job``. The last step leaves ``export/model.safetensors`` and ``export/config.json`` in its home.
+SIGTERM to any rank (a scheduler's notice, torchrun's stop) ends all of them after the same step with a checkpoint; they
+exit with 75, and the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from pipeline.errors import RunFailedError, UserError
+from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.export import export
 from pipeline.pretrain.lifeline import exit_with_parent
 from pipeline.pretrain.loop import Observer, train
 from pipeline.pretrain.ranks import current_place
+from pipeline.pretrain.stopping import ASKED
 
 
 def main(arguments: list[str] | None = None, observe: Observer | None = None) -> int:
@@ -31,13 +37,15 @@ def main(arguments: list[str] | None = None, observe: Observer | None = None) ->
     job = Job.model_validate_json(Path(options.job).read_text(encoding="utf-8"))
     if options.die_with_parent:
         exit_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C comes here too; the parent will tell
     _join_ranks(job, options)
     try:
         place = current_place(job.device)
-        train(job, place, observe)
+        with _asked_by_sigterm():
+            train(job, place, observe)
         if place.rank == 0 and not options.no_export:
             export(job, Path(job.home) / "export")
-    except (UserError, RunFailedError) as error:
+    except (UserError, RunFailedError, StoppedError) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     finally:
@@ -55,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--die-with-parent", action="store_true", help="end when standard input is closed")
     parser.add_argument("--no-export", action="store_true", help="leave only checkpoints and metrics")
     return parser
+
+
+@contextlib.contextmanager
+def _asked_by_sigterm() -> Iterator[None]:
+    """The training ends after the step in which the signal comes."""
+    ASKED.clear()
+    before = signal.signal(signal.SIGTERM, lambda *_: ASKED.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _join_ranks(job: Job, options: argparse.Namespace) -> None:

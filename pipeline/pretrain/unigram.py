@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.evaluate import Nats
 from pipeline.pretrain.ranks import Place, add_up
+from pipeline.pretrain.windows import Nats
 
 
 def unigram_nats(corpus: Corpus, place: Place) -> Nats:

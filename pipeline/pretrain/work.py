@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,27 +12,66 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
+from pipeline.pretrain.arrivals import streaming, wait_for_all
 from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import (
     MICRO_BATCH_TOKENS,
     PRESETS,
+    Backend,
     Device,
+    Experts,
+    FeedForward,
     Job,
+    Objective,
+    Optimizer,
     Preset,
+    Recompute,
+    RopeScaling,
     Schedule,
     Shape,
-    TokenData,
-    TokenFiles,
+    Sharding,
+    Streaming,
     TrainConfig,
 )
+from pipeline.pretrain.inputs import token_data
 from pipeline.pretrain.mixture import Mixture, read_mixture
-from pipeline.work import EVERY, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
+from pipeline.work import EVERY, Beside, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 _WARMUP_FRACTION = 0.1
+_SEQUENCES = 8
+_SAME_NAMES = (
+    "sequence_length",
+    "steps",
+    "schedule",
+    "decay_fraction",
+    "weight_decay",
+    "optimizer",
+    "skip_sigmas",
+    "z_loss",
+    "document_mask",
+    "objective",
+    "held_out_fraction",
+    "evaluate_every",
+)
+"""Parameters that are fields of ``TrainConfig`` as they are."""
+_RUNTIME = (
+    "device",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "keep_every",
+    "sharding",
+    "shard_ranks",
+    "compile",
+    "recompute",
+    "attention",
+    "log_every",
+    "tensorboard",
+)
+"""Parameters that are fields of ``Job`` as they are."""
 
 
 class Pretrain(ShardWork):
-    """Train a decoder-only transformer on token shards, as they come or by a mixture: ``from`` a step that mixes.
+    """Train a decoder-only transformer on token shards, as they come, by a mixture, or packed: ``from`` a step that does so.
 
     Leaves ``metrics.jsonl`` and ``checkpoints/`` in the dataset's own folder while it runs, and commits the weights in
     Hugging Face's layout, the metrics and a summary. ``workers`` and the other fields of ``runtime`` say how it is run:
@@ -43,45 +83,97 @@ class Pretrain(ShardWork):
     barrier: ClassVar[bool] = True
     gang: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
-    runtime: ClassVar[tuple[str, ...]] = (
-        "workers",
-        "device",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "micro_batch_tokens",
-    )
+    runtime: ClassVar[tuple[str, ...]] = ("workers", "min_workers", "micro_batch_tokens", *_RUNTIME)
 
     preset: Preset = "tiny"
+    shape: Shape | None = None
+    """Widths and depths of one's own, instead of a preset's."""
+    qk_norm: bool = False
+    feed_forward: FeedForward = "swiglu"
+    rope_scaling: RopeScaling | None = None
+    """For longer sequences than the model was trained on before."""
+    experts: Experts | None = None
     sequence_length: int = Field(default=256, gt=0)
     steps: int = Field(default=200, gt=0)
     workers: int = Field(default=2, gt=0)
     """Ranks, each with one core or one GPU."""
+    min_workers: int | None = Field(default=None, gt=0)
+    """On a cluster: begin, and go on after a loss, with that few where no more can be had; None: always ``workers``."""
     device: Device = "cpu"
-    batch_size: int = Field(default=8, gt=0)
-    """Sequences a step, over all workers."""
+    batch_size: int | None = Field(default=None, gt=0)
+    """Sequences a step, over all workers; None: as many as ``batch_tokens`` says, or 8."""
+    batch_tokens: int | None = Field(default=None, gt=0)
+    """Tokens a step, over all workers, instead of ``batch_size``."""
+    optimizer: Optimizer = "adamw"
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak; None: the preset's."""
     warmup_steps: int | None = Field(default=None, ge=0)
     """None: a tenth of the steps."""
     schedule: Schedule = "cosine"
+    decay_fraction: float = Field(default=0.2, gt=0, le=1)
+    """Of the steps, in which ``wsd`` falls to zero."""
     weight_decay: float = Field(default=0.1, ge=0)
-    qk_norm: bool = False
+    z_loss: float = Field(default=0.0, ge=0)
+    """Weight of the squared log of the softmax's sum; 1e-5 is usual."""
+    skip_sigmas: float | None = Field(default=None, gt=0)
+    """Leave updates out whose loss or gradient lies that many standard deviations above the mean of 128; 6 is usual."""
+    document_mask: bool = False
+    """A token sees its own document only."""
+    objective: Objective | None = None
+    """None: the next token from all before it."""
     evaluate_every: int = Field(default=100, gt=0)
     checkpoint_every: int = Field(default=100, gt=0)
     keep_checkpoints: int = Field(default=2, gt=0)
+    keep_every: int | None = Field(default=None, gt=0)
+    """Checkpoints of steps that it divides stay for good."""
     micro_batch_tokens: int | None = Field(default=None, gt=0)
     """Tokens a worker takes through the model at once; None: what suits the device."""
+    sharding: Sharding = "replicate"
+    shard_ranks: int | None = Field(default=None, gt=0)
+    """Workers of a group of ``hsdp``; None: those of a node."""
+    compile: bool = False
+    recompute: Recompute = "none"
+    attention: Backend = "auto"
+    log_every: int = Field(default=1, gt=0)
+    """Steps whose metrics are brought over from the device at once."""
+    tensorboard: bool = False
     held_out_fraction: float = Field(default=0.05, gt=0, le=0.5)
     """Share of documents, by hash of their id, that are never trained on."""
+    streaming: Streaming | None = None
+    """Begin when the first token shards are committed, and take the others as they come; None: when all are."""
     seed: int | None = None
     """None: the recipe's."""
 
     @model_validator(mode="after")
-    def _workers_share(self) -> Self:
-        if self.batch_size % self.workers:
-            msg = f"{self.workers} workers cannot share a batch of {self.batch_size} sequences evenly"
+    def _batch_is_whole(self) -> Self:
+        if self.batch_tokens is not None:
+            if self.batch_size is not None:
+                msg = "batch_size and batch_tokens say the same: give one of them"
+                raise ValueError(msg)
+            if self.batch_tokens % self.sequence_length:
+                msg = f"batch_tokens {self.batch_tokens} is no multiple of sequence_length {self.sequence_length}"
+                raise ValueError(msg)
+        if self.min_workers is None and self.sequences % self.workers:
+            msg = f"{self.workers} workers cannot share a batch of {self.sequences} sequences evenly"
+            raise ValueError(msg)
+        if self.min_workers is not None and self.min_workers > self.workers:
+            msg = f"min_workers {self.min_workers} is more than workers {self.workers}"
             raise ValueError(msg)
         return self
+
+    @property
+    def sequences(self) -> int:
+        """Of a step, over all workers."""
+        if self.batch_tokens is not None:
+            return self.batch_tokens // self.sequence_length
+        return _SEQUENCES if self.batch_size is None else self.batch_size
+
+    @property
+    def beside(self) -> Beside | None:
+        """The workers' cores and GPUs, from the first window on."""
+        if self.streaming is None:
+            return None
+        return Beside("documents", self.streaming.window, self.workers, self.workers * (self.device == "cuda"))
 
     def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
         """One node.
@@ -105,8 +197,9 @@ class Pretrain(ShardWork):
         from pipeline.pretrain.export import export
 
         home = task.home or task.scratch / "home"
-        job = self.job(task.inputs["documents"], home, _planned(task))
-        self._launch(job)
+        job = self.job(task.inputs["documents"], home, _planned(task), task.inputs.get("sequences", ()))
+        self._launch(job.model_copy(update={"began": task.began or time.time()}))
+        wait_for_all(job)
         weights, described = export(job, task.scratch)
         metrics = task.scratch / "metrics.jsonl"
         metrics.write_bytes((home / "metrics.jsonl").read_bytes())
@@ -121,39 +214,42 @@ class Pretrain(ShardWork):
         ]
         return Result(outputs=outputs, facts=facts)
 
-    def job(self, shards: Sequence[Shard], home: Path, mixture: Mixture | None = None) -> Job:
-        """The run as the ranks get it.
+    def job(
+        self, shards: Sequence[Shard], home: Path, mixture: Mixture | None = None, sequences: Sequence[Shard] = ()
+    ) -> Job:
+        """The run as the ranks get it. shards: of tokens. sequences: packed from them, to be trained on in their place.
 
         Raises:
             UserError: the shards were made by different tokenizers.
         """
-        return Job(
+        job = Job(
             config=self._config(mixture),
-            data=_token_data(shards),
+            data=token_data(shards, sequences),
             home=str(home.resolve()),  # ranks may run in another folder
-            device=self.device,
-            checkpoint_every=self.checkpoint_every,
-            keep_checkpoints=self.keep_checkpoints,
             micro_batch_tokens=self.micro_batch_tokens or MICRO_BATCH_TOKENS[self.device],
+            **{name: getattr(self, name) for name in _RUNTIME},
         )
+        return job if self.streaming is None else streaming(job, self.streaming.window)
 
     def _config(self, mixture: Mixture | None) -> TrainConfig:
-        shape: Shape = PRESETS[self.preset].model_copy(update={"qk_norm": self.qk_norm})
+        shape = self._shape()
         warmup = round(_WARMUP_FRACTION * self.steps) if self.warmup_steps is None else self.warmup_steps
         return TrainConfig(
             shape=shape,
-            sequence_length=self.sequence_length,
-            steps=self.steps,
-            batch_size=self.batch_size,
+            batch_size=self.sequences,
             learning_rate=self.learning_rate or shape.learning_rate,
             warmup_steps=warmup,
-            schedule=self.schedule,
-            weight_decay=self.weight_decay,
-            held_out_fraction=self.held_out_fraction,
-            evaluate_every=self.evaluate_every,
             seed=self.seed or 0,
             mixture=mixture,
+            **{name: getattr(self, name) for name in _SAME_NAMES},
         )
+
+    def _shape(self) -> Shape:
+        """The preset or the shape of one's own, with what the other parameters ask for beside it."""
+        wanted = {name: getattr(self, name) for name in ("qk_norm", "feed_forward", "rope_scaling", "experts")}
+        plain = {name: Pretrain.model_fields[name].default for name in wanted}
+        changes = {name: value for name, value in wanted.items() if value != plain[name]}
+        return (self.shape or PRESETS[self.preset]).model_copy(update=changes)
 
     def _launch(self, job: Job) -> None:
         # The driver is connected to a cluster or it is not; looked up so that this file need not import ray.
@@ -161,7 +257,7 @@ class Pretrain(ShardWork):
         if ray is not None and ray.is_initialized():
             from pipeline.pretrain import ray_entry  # without a cluster Ray must not be needed
 
-            ray_entry.launch(job, self.workers)
+            ray_entry.launch(job, ray_entry.Workers(count=self.workers, least=self.min_workers))
         else:
             from pipeline.pretrain import local  # torch, see run()
 
@@ -189,36 +285,16 @@ def summary(metrics: Path) -> dict[str, Any]:
     """What a finished run's metrics come to."""
     lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     steps = [line for line in lines if "evaluation" not in line]
+    losses = [line["loss"] for line in steps if "loss" in line]
     evaluated = [line for line in lines if "evaluation" in line][-1]
     return {
         "steps": steps[-1]["step"],
         "tokens": steps[-1]["tokens"],
-        "first_loss": steps[0]["loss"],
-        "final_loss": steps[-1]["loss"],
+        "skipped_steps": sum(bool(line.get("skipped")) for line in steps),
+        "first_loss": losses[0],
+        "final_loss": losses[-1],
         "bits_per_byte": evaluated["bits_per_byte"],
         "unigram_bits_per_byte": evaluated["unigram_bits_per_byte"],
         "held_out_documents": evaluated["documents"],
         "held_out_bytes": evaluated["bytes"],
     }
-
-
-def _token_data(shards: Sequence[Shard]) -> TokenData:
-    made: list[dict[str, Any]] = [{name: shard.facts[name] for name in _OF_ONE_TOKENIZER} for shard in shards]
-    for shard, facts in zip(shards, made, strict=True):
-        for name, value in facts.items():
-            if value != made[0][name]:
-                msg = f"token shard {shard.index} has {name}={value!r}, shard {shards[0].index} {made[0][name]!r}"
-                raise UserError(msg)
-    if not made:
-        msg = "no token shards to train on"
-        raise UserError(msg)
-    return TokenData(
-        shards=tuple(
-            TokenFiles(tokens=str(shard.file(".bin").resolve()), documents=str(shard.file(".docs.parquet").resolve()))
-            for shard in shards
-        ),
-        **made[0],
-    )
-
-
-_OF_ONE_TOKENIZER = ("dtype", "vocab_size", "eos_id", "tokenizer_sha256")

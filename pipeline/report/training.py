@@ -10,9 +10,24 @@ from pipeline.pretrain.metrics import read_metrics
 from pipeline.report import svg
 from pipeline.report.account import Account, StepAccount
 from pipeline.report.markup import Markup, element, markup, section, table
-from pipeline.report.units import count, number, share
+from pipeline.report.units import count, number, seconds, share
 
 METRICS = "metrics.jsonl"
+_KINDS = {"sources": "source", "languages": "language"}
+"""By what held-out documents are told apart: field of an evaluation's line, and a word for it."""
+_WATCHED: tuple[tuple[Mapping[str, str], str, bool], ...] = (
+    ({"lr": "learning rate"}, "Learning rate, by step", True),
+    ({"grad_norm": "gradient"}, "Length of the gradient, by step", True),
+    ({"tokens_per_s": "tokens/s"}, "Tokens per second, by step", True),
+    ({"mfu": "of the data sheet", "mfu_measured": "of what this GPU reached"}, "Model FLOP utilization, by step", True),
+)
+"""Fields of a step's line and their names in the picture; its title; whether it begins at zero."""
+_MOST_CURVES = 4
+"""In one picture: colours there are."""
+_MOST_POINTS = 1000
+"""Of a curve: its picture is 420 points wide."""
+_NAMED = 10
+"""Steps that are named."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +84,6 @@ def training(account: Account) -> Markup | None:
 
 def model_part(one: Training) -> Markup:
     """Curves and tables of one model."""
-    loss = svg.Curve("training", [line["step"] for line in one.steps], [line["loss"] for line in one.steps])
-    at = [line["step"] for line in one.evaluations]
-    held_out = svg.Curve("held out", at, [line["loss"] for line in one.evaluations], marks=True)
-    bits = [
-        svg.Curve("model", at, [line["bits_per_byte"] for line in one.evaluations], marks=True),
-        svg.Curve("unigram", at, [line["unigram_bits_per_byte"] for line in one.evaluations]),
-    ]
     rows = [
         (
             count(line["step"]),
@@ -93,15 +101,89 @@ def model_part(one: Training) -> Markup:
         [
             element("h3", one.step),
             element("p", one.summary) if one.summary else None,
-            element(
-                "div",
-                svg.curves([loss, held_out], "Loss, nats per token, by step"),
-                svg.curves(bits, "Bits per byte of held-out documents, by step") if rows else None,
-                class_="charts",
-            ),
+            element("p", "; ".join(facts) + ".") if (facts := _facts(one)) else None,
+            element("div", *_learned(one), *_watched(one), class_="charts"),
             table(head, rows, text_columns=0) if rows else None,
+            *(_kinds(one, label) for label in _KINDS),
             _strata(one),
         ]
+    )
+
+
+def _learned(one: Training) -> list[Markup]:
+    """Curves of loss and of bits per byte."""
+    at = [line["step"] for line in one.evaluations]
+    held_out = svg.Curve("held out", at, [line["loss"] for line in one.evaluations], marks=True)
+    charts = [svg.curves([_curve(one, "training", "loss"), held_out], "Loss, nats per token, by step")]
+    if not at:
+        return charts
+    bits = [
+        svg.Curve("model", at, [line["bits_per_byte"] for line in one.evaluations], marks=True),
+        svg.Curve("unigram", at, [line["unigram_bits_per_byte"] for line in one.evaluations]),
+    ]
+    charts.append(svg.curves(bits, "Bits per byte of held-out documents, by step"))
+    for label, title in _KINDS.items():
+        lines = [line for line in one.evaluations if line.get(label)]
+        names = [*lines[-1][label]][:_MOST_CURVES] if lines else []
+        curves = [
+            svg.Curve(name, [line["step"] for line in of], [line[label][name]["bits_per_byte"] for line in of])
+            for name in names
+            if (of := [line for line in lines if name in line[label]])
+        ]
+        if len(names) > 1:
+            charts.append(svg.curves(curves, f"Bits per byte by {title}, by step"))
+    return charts
+
+
+def _watched(one: Training) -> list[Markup]:
+    """Curves of how the training went."""
+    charts = []
+    for names, title, from_zero in _WATCHED:
+        curves = [curve for key, name in names.items() if (curve := _curve(one, name, key)).xs]
+        if curves:
+            charts.append(svg.curves(curves, title, from_zero=from_zero))
+    return charts
+
+
+def _curve(one: Training, name: str, key: str) -> svg.Curve:
+    """A measure of steps. Of very many the lowest and the highest of each stretch stay, so that no spike is lost."""
+    points = [(line["step"], line[key]) for line in one.steps if line.get(key) is not None]
+    wide = -(-len(points) // _MOST_POINTS) * 2  # two points stay of each stretch
+    if len(points) > _MOST_POINTS:
+        stretches = [points[first : first + wide] for first in range(0, len(points), wide)]
+        points = [point for of in stretches for point in sorted({min(of, key=_height), max(of, key=_height)})]
+    return svg.Curve(name, [x for x, _ in points], [y for _, y in points])
+
+
+def _height(point: tuple[float, float]) -> float:
+    return point[1]
+
+
+def _facts(one: Training) -> list[str]:
+    """What no curve shows."""
+    first = [line["seconds_to_first_step"] for line in one.steps if line.get("seconds_to_first_step") is not None]
+    skipped = [line["step"] for line in one.steps if line.get("skipped")]
+    facts = []
+    if first:
+        facts.append(f"first step after {seconds(first[0])}")
+    if len(first) > 1:
+        again = ", ".join(seconds(one) for one in first[1 : 1 + _NAMED])
+        facts.append(f"started {len(first)} times, again at work after {again}{', ...' * (len(first) > 1 + _NAMED)}")
+    if skipped:
+        named = ", ".join(map(count, skipped[:_NAMED])) + ", ..." * (len(skipped) > _NAMED)
+        facts.append(f"{count(len(skipped))} of {count(len(one.steps))} steps left the weights alone ({named})")
+    return facts
+
+
+def _kinds(one: Training, label: str) -> Markup | None:
+    """Bits per byte of the last evaluation by source or language, where there is more than one."""
+    parts = one.evaluations[-1].get(label, {}) if one.evaluations else {}
+    rows = [
+        (name, f"{part['bits_per_byte']:.4f}", count(part["documents"]), count(part["bytes"]))
+        for name, part in parts.items()
+    ]
+    return (
+        table((_KINDS[label], "bits per byte", "documents", "bytes"), rows, text_columns=1) if len(rows) > 1 else None
     )
 
 

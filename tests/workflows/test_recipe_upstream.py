@@ -136,16 +136,16 @@ steps:
     from: {source}
     {verb}
 """
+SHORT = "pretrain: {steps: 2, workers: 1, sequence_length: 64}"
 PRETRAIN, PACK, MIX = "pretrain: {steps: 2, workers: 1}", "pack: {sequence_length: 32}", "mix: {by: source}"
-OR_MIX = "or train from a `mix` step over it"
-TOKENIZE, PACKED = "tokenize: {tokenizer: {step: bpe}}", "packed sequences, which are for exports"
+TOKENIZE, PACKED = "tokenize: {tokenizer: {step: bpe}}", "packed sequences, which only pretrain and exports take"
 A_PLAN = "a plan of what to draw from tokens, which only pretrain takes"
 
 
 @pytest.mark.parametrize(
     ("source", "verb", "said"),
     [
-        ("packed", PRETRAIN, f"a mixture of them, and 'packed' holds {PACKED}; write `from: tokens`, {OR_MIX}"),
+        ("model", PRETRAIN, "packed from them, and 'model' holds a trained model; write `from: mixed`"),
         ("crawl", PRETRAIN, "and 'crawl' holds documents; put a step with `tokenize` between"),
         ("mixed", PACK, f"pack takes tokens, and 'mixed' holds {A_PLAN}; write `from: tokens`"),
         ("packed", MIX, f"mix takes tokens, and 'packed' holds {PACKED}; write `from: tokens`"),
@@ -154,7 +154,7 @@ A_PLAN = "a plan of what to draw from tokens, which only pretrain takes"
         ("bpe", TOKENIZE, "and 'bpe' holds a file that other steps name in their parameters; write `from: crawl`"),
         ("model", "dedup: {}", "dedup takes documents, and 'model' holds a trained model; write `from: crawl`"),
     ],
-    ids=["train-packed", "train-text", "pack-mix", "mix-packed", "tokens-twice", "filter-mix", "file", "model"],
+    ids=["train-model", "train-text", "pack-mix", "mix-packed", "tokens-twice", "filter-mix", "file", "model"],
 )  # fmt: skip
 def test_a_step_takes_only_what_its_verb_can_read(tmp_path: Path, source: str, verb: str, said: str) -> None:
     path = tmp_path / "kinds.yaml"
@@ -167,10 +167,19 @@ def test_a_step_takes_only_what_its_verb_can_read(tmp_path: Path, source: str, v
 
 
 @pytest.mark.parametrize(
-    ("source", "verb"), [("tokens", PRETRAIN), ("mixed", PRETRAIN), ("tokens", PACK), ("tokens", MIX)],
-    ids=["train", "train-mix", "pack", "mix"],
+    ("source", "verb"),
+    [("tokens", PRETRAIN), ("mixed", PRETRAIN), ("packed", SHORT), ("tokens", PACK), ("tokens", MIX)],
+    ids=["train", "train-mix", "train-packed", "pack", "mix"],
 )  # fmt: skip
 def test_steps_that_fit_are_taken(tmp_path: Path, source: str, verb: str) -> None:
     path = tmp_path / "kinds.yaml"
     path.write_text(KINDS.format(source=source, verb=verb), encoding="utf-8")
     assert load(path)["last"].source == source
+
+
+def test_packed_sequences_are_trained_on_at_their_length(tmp_path: Path) -> None:
+    path = tmp_path / "kinds.yaml"
+    path.write_text(KINDS.format(source="packed", verb=PRETRAIN), encoding="utf-8")
+    told = "sequence_length is 256, and 'packed' packs sequences of 64; write `sequence_length: 64`"
+    with pytest.raises(UserError, match=told):
+        load(path)

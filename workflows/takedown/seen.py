@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -13,9 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.dataset import Dataset, Run
-from pipeline.pretrain.batches import Batches
-from pipeline.pretrain.data import Corpus, open_corpus
+from pipeline.pretrain.batches import checked_batches
+from pipeline.pretrain.data import Corpus
+from pipeline.pretrain.documents import Int64s
 from pipeline.pretrain.mixture import read_mixture
+from pipeline.pretrain.packed import PackedRows
+from pipeline.pretrain.source import RowSource
+from pipeline.pretrain.streamed import StreamedRows
 from pipeline.pretrain.work import Pretrain
 from pipeline.takedown.finding import Found
 
@@ -73,7 +78,7 @@ def _model(run: Run, name: str, found: Found) -> Model:
         model.unknown = "it does not train on token shards in the order of `pretrain`"
         return model
     try:
-        data = _data(run, name, tokens, inputs.get("mixture"))
+        data = _data(run, name, inputs)
     except Exception as error:  # noqa: BLE001  # whatever it is, the model saw them and must be told of
         model.unknown = f"its data cannot be opened as it was: {type(error).__name__}: {error}"
         return model
@@ -99,54 +104,81 @@ def _checkpoints(dataset: Dataset) -> Iterator[tuple[str, int]]:
             yield folder, int(digits)
 
 
-def _data(run: Run, name: str, tokens: str, mixture: str | None) -> tuple[Corpus, Batches, int]:
+def _data(run: Run, name: str, inputs: Mapping[str, str]) -> tuple[Corpus, RowSource, int]:
     """What a model trains on, its order, and the tokens of a window."""
-    fields = run.facts["recipe"][name]["Pretrain"]
+    fields = _named(run.facts["recipe"][name]["Pretrain"])
     work = Pretrain.model_validate({**fields, "seed": run.facts["seed"] if fields["seed"] is None else fields["seed"]})
     planned = None
-    if mixture is not None:
-        planned = read_mixture(run[mixture].shards()[0].file(".json").read_text(encoding="utf-8"))
-    job = work.job(run[tokens].shards(), Path(run.storage.uri), planned)
-    config = job.config
-    corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed, mixture=config.mixture)
-    return corpus, Batches(corpus, config), config.sequence_length + 1
+    if "mixture" in inputs:
+        planned = read_mixture(run[inputs["mixture"]].shards()[0].file(".json").read_text(encoding="utf-8"))
+    sequences = run[inputs["sequences"]].shards() if "sequences" in inputs else ()
+    home = Path(run.storage.uri) / run[name].folder
+    job = work.job(run[inputs["documents"]].shards(), home, planned, sequences)
+    return *checked_batches(job, 1), job.config.sequence_length + 1
 
 
-def _spans(dataset: Dataset, found: Found) -> list[tuple[str, int, int, int]]:
-    """(hex id, position of the shard in the corpus, start, tokens) of the documents."""
+def _named(value: Any) -> Any:
+    """What ``run.json`` says of a verb, without the names of the values in it: ``{Class: {field: ...}}``."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1 and (name := next(iter(value)))[:1].isupper() and isinstance(value[name], dict):
+        return _named(value[name])
+    return {key: _named(item) for key, item in value.items()}
+
+
+class _Span(NamedTuple):
+    """Where the tokens of a document lie: position of the shard in the corpus, row of the document there."""
+
+    identity: str
+    shard: int
+    row: int
+    start: int
+    count: int
+
+
+def _spans(dataset: Dataset, found: Found) -> list[_Span]:
     spans = []
     for position, shard in enumerate(dataset.shards()):
         if (dataset.name, shard.index) in found.hits:
             table = pq.read_table(shard.file(".docs.parquet"), columns=["id", "url", "start", "num_tokens"])
-            rows = table.filter(pa.array(found.forbidden.rows(table))).to_pylist()
-            spans += [(row["id"].hex(), position, row["start"], row["num_tokens"]) for row in rows]
+            numbers = np.flatnonzero(found.forbidden.rows(table))
+            for number, row in zip(numbers.tolist(), table.take(pa.array(numbers)).to_pylist(), strict=True):
+                spans.append(_Span(row["id"].hex(), position, number, row["start"], row["num_tokens"]))
     return spans
 
 
-def _steps(
-    data: tuple[Corpus, Batches, int], spans: Sequence[tuple[str, int, int, int]], trained_to: int
-) -> dict[str, list[int]]:
-    """The steps, up to some number of them, whose windows held tokens of each span."""
-    corpus, batches, window = data
-    begins = np.concatenate([np.zeros(1, np.int64), corpus.segment_end[:-1]])[: len(corpus.segment_end)]
-    lengths = corpus.segment_end - begins
-    result: dict[str, list[int]] = {identity: [] for identity, *_ in spans}
-    placed = []
-    for identity, shard, start, count in spans:
-        inside = np.flatnonzero(
-            (corpus.segment_shard == shard) & (corpus.segment_start <= start) & (start < corpus.segment_start + lengths)
-        )
-        placed += [(identity, int(begins[k]) + start - int(corpus.segment_start[k]), count) for k in inside.tolist()]
-    if not placed:
-        return result
-    for step in range(1, trained_to + 1):
-        positions = batches.positions(step)
-        for identity, at, count in placed:
-            if len(result[identity]) < _STEPS_TOLD and bool(
-                ((positions < at + count) & (positions + window > at)).any()
-            ):
+def _steps(data: tuple[Corpus, RowSource, int], spans: Sequence[_Span], trained_to: int) -> dict[str, list[int]]:
+    """The steps, up to some number of them, whose rows held tokens of each span."""
+    corpus, source, window = data
+    result: dict[str, list[int]] = {span.identity: [] for span in spans}
+    if isinstance(source, PackedRows | StreamedRows):
+        held = [(span.identity, partial(_one_of, source.rows_with(span.shard, span.row))) for span in spans]
+    else:
+        held = [(span.identity, partial(_overlap, at, span.count, window)) for span, at in _placed(corpus, spans)]
+    for step in range(1, trained_to + 1) if held else ():
+        rows = source.rows(step)
+        for identity, holds in held:
+            if len(result[identity]) < _STEPS_TOLD and holds(rows):
                 result[identity].append(step)
     return result
+
+
+def _placed(corpus: Corpus, spans: Sequence[_Span]) -> Iterator[tuple[_Span, int]]:
+    """Where in the stream of windows each span begins, if it is there."""
+    begins = np.concatenate([np.zeros(1, np.int64), corpus.segment_end[:-1]])[: len(corpus.segment_end)]
+    ends = corpus.segment_start + corpus.segment_end - begins
+    for span in spans:
+        inside = (corpus.segment_shard == span.shard) & (corpus.segment_start <= span.start) & (span.start < ends)
+        for k in np.flatnonzero(inside).tolist():
+            yield span, int(begins[k]) + span.start - int(corpus.segment_start[k])
+
+
+def _one_of(wanted: Int64s, rows: Int64s) -> bool:
+    return bool(np.isin(rows, wanted).any())
+
+
+def _overlap(at: int, count: int, window: int, rows: Int64s) -> bool:
+    return bool(((rows < at + count) & (rows + window > at)).any())
 
 
 def exports(run: Run, found: Found) -> list[Mapping[str, Any]]:

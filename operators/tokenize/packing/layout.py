@@ -8,16 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.pretrain.pieces import PIECE, PieceArray
 from pipeline.work import Output
 
 Int64s = npt.NDArray[np.int64]
-PieceArray = npt.NDArray[np.void]
 
 PIECES, ROWS, REWRITTEN = ".pieces.npy", ".rows.npy", ".bin"
-
-PIECE = np.dtype([("shard", "<i4"), ("document", "<i4"), ("start", "<i8"), ("length", "<i4"), ("rewritten", "<i4")])
-"""One run of tokens of one document: token shard and row of the document there (in ``.docs.parquet``), position and number
-of its tokens; in the payload of that token shard, or, where ``rewritten`` is 1, in the ``.bin`` beside the pieces."""
 
 
 class Documents(NamedTuple):

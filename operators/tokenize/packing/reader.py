@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from operators.tokenize.packing.layout import PIECES, REWRITTEN, ROWS, Int64s, Packed, PieceArray
+from operators.tokenize.packing.layout import PIECES, REWRITTEN, ROWS, Int64s, Packed
 from operators.tokenize.shards.reader import Tokens, TokenShard
 from pipeline.dataset import Run
 from pipeline.errors import UserError
+from pipeline.pretrain.pieces import PieceArray
 from pipeline.work import Shard
 
 INPUT, RELATED = "tokens", "keys"
@@ -85,7 +86,7 @@ class SequenceShard:
         return np.zeros(0, self.dtype) if self.own is None else np.memmap(self.own, self.dtype, "r")
 
     def pieces(self, number: int) -> PieceArray:
-        """The pieces of a sequence, in order; see ``layout.PIECE``."""
+        """The pieces of a sequence, in order; see ``PIECE``."""
         return self.packed.pieces[self.packed.rows[number] : self.packed.rows[number + 1]]
 
     def sequence(self, number: int) -> Tokens:

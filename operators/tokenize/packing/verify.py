@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from operators.tokenize.packing.layout import PIECE, Int64s, PieceArray
+from operators.tokenize.packing.layout import Int64s
 from operators.tokenize.packing.reader import RELATED, SequenceShard, sequence_shards
 from operators.tokenize.shards.reader import TokenShard
 from pipeline.dataset import Run
+from pipeline.pretrain.pieces import PIECE, PieceArray
 
 
 def verify(run: Run, step: str) -> list[str]:

@@ -82,8 +82,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def run_ranks(*runs: tuple[Job, int, tuple[int, int] | None]) -> None:
-    """Runs, one after the other: a job, its number of ranks, and which rank dies after which step, if one does."""
+def run_ranks(*runs: tuple[Job, int, tuple[int, int] | tuple[int, int, str] | None]) -> None:
+    """Runs, one after the other: a job, its number of ranks, and which rank dies after which step, if one does.
+
+    With a third entry it is told to stop instead.
+    """
     given = []
     for job, world, die in runs:
         path = Path(job.home).with_suffix(".json")

@@ -2,8 +2,9 @@
 
     python -m tests.pipeline.pretrain.forked_ranks '[{"job": "job.json", "world": 2, "die": [1, 13]}]'
 
-``die``: the rank that ends without a word, and after which step. One run after the other; exits 0 when each ended as
-it should: all ranks well, or, where one died, no other rank well either.
+``die``: the rank that ends without a word, and after which step; with a third entry it gets a SIGTERM instead. One run
+after the other; exits 0 when each ended as it should: all ranks well, or, where one died, no other rank well either, or,
+where one was told to stop, all ranks stopped.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import pyarrow.dataset  # noqa: F401  # takes a second, once instead of in every rank
 import torch
 
+from pipeline.errors import StoppedError
 from pipeline.pretrain.torchrun import main
 
 
-def run(job: str, world: int, die: list[int]) -> bool:
+def run(job: str, world: int, die: list[Any]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "store")
         children = [_fork(job, rank, world, store, die) for rank in range(world)]
+        if len(die) == 3:
+            codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+            return set(codes) == {StoppedError.exit_code}
         failed = False
         while children and not failed:
             process, status = os.wait()
@@ -35,14 +42,17 @@ def run(job: str, world: int, die: list[int]) -> bool:
         return failed == bool(die)
 
 
-def _fork(job: str, rank: int, world: int, store: str, die: list[int]) -> int:
+def _fork(job: str, rank: int, world: int, store: str, die: list[Any]) -> int:
     process = os.fork()
     if process:
         return process
 
     def observe(step: int, _saved: bool) -> None:
-        if [rank, step] == die:
+        if [rank, step] != die[:2]:
+            return
+        if len(die) == 2:
             os._exit(7)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     options = ["--rank", str(rank), "--world", str(world), "--store", store, "--no-export"]
     os._exit(main([job, *options], observe))

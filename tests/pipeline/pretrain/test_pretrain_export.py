@@ -1,78 +1,193 @@
-"""The exported files, read by a Llama and Qwen3 forward pass written from the documented names alone."""
+"""Exported files read by transformers and by ``load``, and foreign ones by ``load``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from pipeline.pretrain.checkpoint import latest, load_weights
-from pipeline.pretrain.config import Job
-from pipeline.pretrain.export import export
-from pipeline.pretrain.loop import train
+from pipeline.errors import UserError
+from pipeline.pretrain.config import Experts, RopeScaling, Shape
+from pipeline.pretrain.export import write_model
+from pipeline.pretrain.load import LoadedModel, load_files, load_model, stretched
 from pipeline.pretrain.model import Transformer
-from pipeline.pretrain.ranks import Place
-from tests.pipeline.pretrain.conftest import SMALL, VOCABULARY
+from tests.pipeline.pretrain.conftest import SMALL
+from tests.pipeline.pretrain.test_pretrain_model import random_tokens, varied
+
+EXPERTS = Experts(count=4, per_token=2, ffn_dim=24)
+TOKENS = random_tokens(2, 24, seed=3)
 
 
-def hf_forward(weights: dict[str, Tensor], config: dict[str, Any], tokens: list[int]) -> Tensor:
-    """Logits (T, V) as Hugging Face's modelling files compute them, one head and one position at a time."""
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        return x * (x.pow(2).mean(-1, keepdim=True) + config["rms_norm_eps"]).rsqrt() * weights[name]
-
-    def rotated(x: Tensor, position: int) -> Tensor:
-        half = config["head_dim"] // 2
-        angle = position * config["rope_theta"] ** -(torch.arange(half) / half)
-        turned = torch.cat((-x[half:], x[:half]))
-        return x * angle.cos().repeat(2) + turned * angle.sin().repeat(2)
-
-    width, shared = config["head_dim"], config["num_attention_heads"] // config["num_key_value_heads"]
-    x = weights["model.embed_tokens.weight"][tokens]
-    for number in range(config["num_hidden_layers"]):
-        layer = f"model.layers.{number}"
-        entering = norm(x, f"{layer}.input_layernorm.weight")
-        query, key, value = (
-            (entering @ weights[f"{layer}.self_attn.{part}_proj.weight"].T).unflatten(1, (-1, width)) for part in "qkv"
-        )
-        if config["model_type"] == "qwen3":
-            query, key = norm(query, f"{layer}.self_attn.q_norm.weight"), norm(key, f"{layer}.self_attn.k_norm.weight")
-        mixed = torch.zeros_like(query)
-        for position in range(len(tokens)):
-            for head in range(config["num_attention_heads"]):
-                asked = rotated(query[position, head], position)
-                keys = torch.stack([rotated(key[p, head // shared], p) for p in range(position + 1)])
-                weight = (keys @ asked / width**0.5).softmax(0)
-                mixed[position, head] = weight @ value[: position + 1, head // shared]
-        x = x + mixed.flatten(1) @ weights[f"{layer}.self_attn.o_proj.weight"].T
-        entering = norm(x, f"{layer}.post_attention_layernorm.weight")
-        gate, up = (entering @ weights[f"{layer}.mlp.{part}_proj.weight"].T for part in ("gate", "up"))
-        x = x + (torch.nn.functional.silu(gate) * up) @ weights[f"{layer}.mlp.down_proj.weight"].T
-    head = "model.embed_tokens.weight" if config["tie_word_embeddings"] else "lm_head.weight"
-    return norm(x, "model.norm.weight") @ weights[head].T
+def random_model(shape: Shape) -> Transformer:
+    """Weights and gains that are all different from 1 and large enough to matter."""
+    model = Transformer(shape, 40, max_length=24)
+    random = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        noise = torch.randn(parameter.shape, generator=random)
+        parameter.data = noise * 0.2 if parameter.ndim > 1 else 1 + noise * 0.3
+    return model.eval()
 
 
-@pytest.mark.parametrize(("tied", "qk_norm", "model_type"), [(True, False, "llama"), (False, True, "qwen3")])
-def test_the_exported_model_is_the_trained_one(
-    make_job: Callable[..., Job], tmp_path: Path, tied: bool, qk_norm: bool, model_type: str
-) -> None:
-    job = make_job("small", steps=8, shape=SMALL.model_copy(update={"tied": tied, "qk_norm": qk_norm}))
-    train(job, Place())
-    checkpoint = latest(Path(job.home) / "checkpoints")
-    weights_file, config_file = export(job, tmp_path / "export")
-    config = json.loads(config_file.read_text())
-    assert (config["model_type"], config["vocab_size"], config["eos_token_id"]) == (model_type, 128, 0)
-    model = Transformer(job.config.shape, VOCABULARY, max_length=16)
-    load_weights(checkpoint, model)
-    tokens = [0, 5, 9, 9, 31, 2, 47]
-    with torch.no_grad():
-        expected = model(torch.tensor([tokens]))[0]
-        found = hf_forward(load_file(weights_file), config, tokens)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert expected.std() > 0.3  # trained, not the zeros of a fresh model
+def scaled(method: str) -> RopeScaling:
+    return RopeScaling(method=method, factor=2.0, original_length=12)
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        found = model(TOKENS)
+    return found if isinstance(found, torch.Tensor) else found.logits
+
+
+@pytest.mark.parametrize(
+    ("shape", "architecture"),
+    [
+        pytest.param(SMALL, "LlamaForCausalLM", id="llama"),
+        pytest.param(varied(qk_norm=True, tied=False), "Qwen3ForCausalLM", id="qwen3"),
+        pytest.param(varied(qk_norm=True, head_width=16), "Qwen3ForCausalLM", id="qwen3-wide-heads"),
+        pytest.param(varied(experts=EXPERTS, tied=False), "MixtralForCausalLM", id="mixtral"),
+        pytest.param(varied(experts=EXPERTS, qk_norm=True), "Qwen3MoeForCausalLM", id="qwen3_moe"),
+        pytest.param(
+            varied(experts=EXPERTS.model_copy(update={"per_token": 1}), qk_norm=True),
+            "Qwen3MoeForCausalLM",
+            id="qwen3_moe-1",
+        ),
+        pytest.param(varied(rope_scaling=scaled("linear")), "LlamaForCausalLM", id="linear"),
+        pytest.param(varied(rope_scaling=scaled("yarn"), qk_norm=True), "Qwen3ForCausalLM", id="yarn"),
+        pytest.param(varied(rope_scaling=scaled("ntk")), "LlamaForCausalLM", id="ntk"),
+    ],
+)
+def test_transformers_and_load_compute_the_same_logits(tmp_path: Path, shape: Shape, architecture: str) -> None:
+    model = random_model(shape)
+    write_model(model, tmp_path, eos_id=7)
+    expected = logits(model)
+    assert expected.std() > 0.5
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == architecture
+    torch.testing.assert_close(logits(theirs), expected, rtol=0, atol=2e-5)
+    loaded = load_model(tmp_path)
+    assert torch.equal(logits(loaded.model), expected)
+    assert (loaded.max_length, loaded.eos_id, loaded.bos_id) == (24, 7, 7)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(varied(feed_forward="relu2", qk_norm=True), id="relu2"),
+        pytest.param(varied(feed_forward="relu2", experts=EXPERTS, tied=False), id="relu2-experts"),
+        pytest.param(varied(experts=EXPERTS.model_copy(update={"per_token": 1})), id="one-expert"),
+    ],
+)
+def test_what_transformers_has_no_class_for_is_refused_there_and_loaded_here(tmp_path: Path, shape: Shape) -> None:
+    model = random_model(shape)
+    write_model(model, tmp_path, eos_id=7)
+    loaded = load_model(tmp_path)
+    assert loaded.shape == shape
+    assert torch.equal(logits(loaded.model), logits(model))
+    with pytest.raises(ValueError, match="sluice"):
+        AutoModelForCausalLM.from_pretrained(tmp_path)
+
+
+def foreign(folder: Path, **changes: Any) -> LlamaForCausalLM:
+    """A model that transformers made and saved, its vocabulary no multiple of 128."""
+    torch.manual_seed(2)
+    config = LlamaConfig(
+        vocab_size=45,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        initializer_range=0.3,
+        **changes,
+    )
+    model = LlamaForCausalLM(config).eval()
+    model.save_pretrained(folder, max_shard_size=changes.get("max_shard_size", "5GB"))
+    return model
+
+
+def test_a_foreign_model_in_several_files_is_loaded(tmp_path: Path) -> None:
+    model = foreign(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    loaded = load_model(tmp_path)
+    assert loaded.model.embedding.num_embeddings == 45
+    torch.testing.assert_close(logits(loaded.model), logits(model), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"model_type": "gpt2"}, "model_type is 'gpt2', and only 'llama' or 'qwen3'", id="architecture"),
+        pytest.param({"hidden_act": "gelu"}, "hidden_act is 'gelu', and only 'silu'", id="activation"),
+        pytest.param({"attention_bias": True}, "attention_bias is True, and only False", id="bias"),
+        pytest.param({"head_dim": 16}, "weights do not fit the configuration", id="head_dim"),
+        pytest.param({"head_dim": 7}, "times an even head width", id="odd"),
+        pytest.param(
+            {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0}},
+            "rotary positions are of type 'llama3' with low_freq_factor: only default, linear and plain yarn",
+            id="rope",
+        ),
+        pytest.param(
+            {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+            "of type 'default' with partial_rotary_factor: only",
+            id="partial",
+        ),
+        pytest.param({"num_hidden_layers": 3}, "no weight 'model.layers.2.input_layernorm.weight'", id="layers"),
+        pytest.param({"hidden_size": 64, "head_dim": 16}, "weights do not fit the configuration", id="width"),
+        pytest.param({"num_hidden_layers": None}, "layers: Input should be a valid integer", id="null"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    write_model(random_model(SMALL), tmp_path, eos_id=7)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=message):
+        load_model(tmp_path)
+
+
+def test_missing_and_broken_files_are_said(tmp_path: Path) -> None:
+    weights, config = write_model(random_model(SMALL), tmp_path, eos_id=7)
+    with pytest.raises(UserError, match=r"model\.safetensors is not there: a model is a folder with"):
+        load_files(tmp_path / "elsewhere" / "model.safetensors", config)
+    fields = json.loads(config.read_text())
+    del fields["num_attention_heads"]
+    config.write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="no field 'num_attention_heads'"):
+        load_files(weights, config)
+    config.write_text("{")
+    with pytest.raises(UserError, match="is no JSON"):
+        load_files(weights, config)
+    write_model(random_model(SMALL), tmp_path, eos_id=7)
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(UserError, match="cannot be read"):
+        load_files(weights, config)
+
+
+def test_half_precision_weights_are_widened(tmp_path: Path) -> None:
+    weights, _ = write_model(random_model(SMALL), tmp_path, eos_id=7)
+    save_file({name: tensor.bfloat16() for name, tensor in load_file(weights).items()}, weights)
+    loaded: LoadedModel = load_model(tmp_path)
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("method", ["linear", "ntk", "yarn"])
+def test_a_stretched_model_has_more_positions_and_the_same_weights(tmp_path: Path, method: str) -> None:
+    write_model(random_model(SMALL), tmp_path, eos_id=7)
+    plain = load_model(tmp_path)
+    longer = stretched(plain, method, 2.0)
+    assert longer.max_length == 48
+    with torch.inference_mode():
+        assert longer.model(random_tokens(1, 48)).isfinite().all()
+        assert (longer.model(TOKENS) - plain.model(TOKENS)).abs().max() > 0.01
+    fresh = Transformer(
+        varied(rope_scaling=RopeScaling(method=method, factor=2.0, original_length=24)), 40, max_length=48
+    )
+    fresh.load_state_dict(plain.model.state_dict())
+    assert torch.equal(logits(longer.model), logits(fresh))
+    with pytest.raises(UserError, match="cannot stretch by 3"):
+        stretched(longer, method, 3.0)

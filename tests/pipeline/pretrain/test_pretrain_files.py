@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from pipeline.errors import UserError
-from pipeline.pretrain.checkpoint import latest
+from pipeline.errors import RunFailedError, UserError
+from pipeline.pretrain.checkpoint import Checkpoints, latest
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.loop import train
 from pipeline.pretrain.metrics import MetricsFile, read_metrics
@@ -89,3 +91,76 @@ def test_a_curve_that_was_lost_is_not_continued(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(UserError, match="holds 1 of the 3 steps"):
         MetricsFile(tmp_path / "metrics.jsonl", step=3)
+
+
+class Small:
+    """A model and its optimizer after one update, and where its checkpoints are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model = torch.nn.Linear(40, 40, bias=False)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1)
+        self.model.weight.grad = torch.ones_like(self.model.weight)
+        self.optimizer.step()
+
+    def checkpoints(self, **fields: object) -> Checkpoints:
+        return Checkpoints(self.folder, **{"config": {"seed": 1}, "keep": 2, **fields})
+
+
+def test_what_changes_after_the_copy_is_not_written(tmp_path: Path) -> None:
+    small = Small(tmp_path)
+    before = small.model.weight.detach().clone()
+    moments = small.optimizer.state[small.model.weight]["exp_avg"].clone()
+    checkpoints = small.checkpoints()
+    folder = checkpoints.save(small.model, [small.optimizer], 7, {"left_out": [3], "mean": 0.1})
+    small.optimizer.step()
+    checkpoints.wait()
+    assert folder.is_dir()
+    assert not torch.equal(small.model.weight, before)
+    fresh = small.checkpoints()
+    assert fresh.load_latest(small.model, small.optimizer) == 7
+    assert torch.equal(small.model.weight, before)
+    assert torch.equal(small.optimizer.state[small.model.weight]["exp_avg"], moments)
+    assert fresh.extra == {"left_out": [3], "mean": 0.1}
+
+
+def test_every_nth_stays_beside_the_newest(tmp_path: Path) -> None:
+    small = Small(tmp_path)
+    checkpoints = small.checkpoints(keep=1, keep_every=4)
+    for step in range(2, 12, 2):
+        checkpoints.save(small.model, small.optimizer, step)
+    checkpoints.close()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-00000004", "step-00000008", "step-00000010"]
+
+
+def test_a_full_disk_leaves_the_last_one_and_says_so(tmp_path: Path) -> None:
+    """A limit of this process on the size of files stands in for the disk: the same call of the system fails."""
+    small = Small(tmp_path)
+    checkpoints = small.checkpoints()
+    checkpoints.save(small.model, small.optimizer, 1)
+    checkpoints.wait()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limit[1]))
+    try:
+        checkpoints.save(small.model, small.optimizer, 2)  # returns: the words come with the next call
+        with pytest.raises(RunFailedError, match=r"step-00000002 could not be written to .*make room"):
+            checkpoints.save(small.model, small.optimizer, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert latest(tmp_path) == tmp_path / "step-00000001"
+    checkpoints.save(small.model, small.optimizer, 3)
+    checkpoints.wait()
+    assert latest(tmp_path) == tmp_path / "step-00000003"
+
+
+def test_fields_that_an_older_version_did_not_know_had_no_effect(make_job: MakeJob) -> None:
+    job = make_job("old", steps=4)
+    complete = trained(job) / "step-00000004" / "complete.json"
+    record = json.loads(complete.read_text())
+    for name in ("optimizer", "z_loss", "shape.experts"):
+        del record["config"][name]
+    complete.write_text(json.dumps(record))
+    trained(job)
+    with pytest.raises(UserError, match=r"written with optimizer='adamw', this run has 'muon'"):
+        trained(make_job("old", steps=4, optimizer="muon"))

@@ -174,3 +174,16 @@ def test_a_plan_is_read_as_it_was_written() -> None:
     plan = mixture((10, [0.1, 0.7]), (30, [1.0, 3.0]))
     assert read_mixture(plan.model_dump_json(indent=2)) == plan
     assert plan.digest != mixture((10, [0.1, 0.7]), (30, [1.0, 4.0])).digest
+
+
+def test_two_threads_may_ask_one_draw() -> None:
+    """The loader's thread asks for samples and the training's for counts; each step of the one may fall amid the other's."""
+    plan = (20_000, [5.0, 2.0, 3.0])
+    alone, shared = draw(plan), draw(plan)
+    expected = [(block.first, block.end) for block in alone._blocks(0, 20_000)]
+    found = []
+    for block in shared._blocks(0, 20_000):
+        found.append((block.first, block.end))
+        assert np.array_equal(shared.drawn(19_999), alone.drawn(19_999))
+    assert found == expected
+    assert len(found) > 5

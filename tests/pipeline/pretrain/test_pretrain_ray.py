@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.pretrain.config import Job
 from tests.pipeline.pretrain.conftest import run_ranks
 from tests.pipeline.pretrain.test_pretrain_loop import curve
@@ -17,8 +18,8 @@ ray = pytest.importorskip("ray")
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[None]:
-    """Two cores of a Ray of its own."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    """Three cores of a Ray of its own, of which one may be imaginary."""
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -26,18 +27,40 @@ def cluster(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_killed_worker_is_brought_back(make_job: Callable[..., Job], cluster: None, tmp_path: Path) -> None:
+    """One to three workers are asked for and three had: of batches of four, two take two each and the third stays out."""
     from pipeline.pretrain import ray_entry  # imports ray
 
     whole, broken = make_job("whole", steps=12), make_job("broken", steps=12)
-    died = tmp_path / "died"
+    died, seen = tmp_path / "died", tmp_path / "seen"
 
     def die_once(step: int, _saved: bool) -> None:
-        if step == 8 and ray.train.get_context().get_world_rank() == 1 and not died.exists():
+        context = ray.train.get_context()
+        with seen.open("a") as file:
+            file.write(f"{context.get_world_rank()} of {context.get_world_size()}\n")
+        if step == 8 and context.get_world_rank() == 1 and not died.exists():
             died.touch()
             os._exit(1)
 
-    ray_entry.launch(broken, 2, die_once)
+    ray_entry.launch(broken, ray_entry.Workers(count=3, least=1), die_once)
     assert died.exists()
-    assert sorted(path.name for path in Path(broken.home).iterdir()) == ["checkpoints", "metrics.jsonl"]
+    assert sorted(path.name for path in Path(broken.home).iterdir()) == ["checkpoints", "job.json", "metrics.jsonl"]
+    assert set(seen.read_text().splitlines()) == {"0 of 3", "1 of 3"}
     run_ranks((whole, 2, None))
     assert curve(broken) == curve(whole)
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "fields", "words"),
+    [
+        (3, None, {}, "3 workers cannot share a batch of 4"),
+        (2, 3, {}, "at least 3 workers, but at most 2"),
+        (4, 1, {"sharding": "hsdp", "shard_ranks": 2}, "no number of workers up to 1"),
+    ],
+)
+def test_what_cannot_start_is_refused_before_it_does(
+    make_job: Callable[..., Job], count: int, least: int | None, fields: dict[str, object], words: str
+) -> None:
+    from pipeline.pretrain import ray_entry  # imports ray
+
+    with pytest.raises(UserError, match=words):
+        ray_entry.launch(make_job("no", **fields), ray_entry.Workers(count=count, least=least))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import UserError
 from pipeline.fingerprint import digest
-from pipeline.pretrain.config import PRESETS
+from pipeline.pretrain.config import PRESETS, Experts, RopeScaling, Shape
 from pipeline.pretrain.mixture import Mixture, Stage, Stratum
 from pipeline.pretrain.strata import Stratification
 from pipeline.pretrain.work import Pretrain
@@ -44,10 +44,89 @@ def committed(folder: Path, counts: tuple[int, ...], **facts: object) -> list[Co
 
 def test_how_it_runs_is_not_part_of_what_it_is() -> None:
     known = digest(Pretrain())
-    same = Pretrain(workers=4, device="cuda", checkpoint_every=7, keep_checkpoints=1, micro_batch_tokens=64)
+    same = Pretrain(
+        workers=4,
+        min_workers=2,
+        device="cuda",
+        checkpoint_every=7,
+        keep_checkpoints=1,
+        keep_every=5,
+        micro_batch_tokens=64,
+        sharding="hsdp",
+        shard_ranks=2,
+        compile=True,
+        recompute="full",
+        attention="cudnn",
+        log_every=10,
+        tensorboard=True,
+    )
     assert digest(same) == known
-    for other in (Pretrain(steps=201), Pretrain(seed=1), Pretrain(batch_size=16), Pretrain(preset="124m")):
-        assert digest(other) != known
+    changes = [
+        {"steps": 201},
+        {"seed": 1},
+        {"batch_size": 16},
+        {"batch_tokens": 4096},
+        {"preset": "124m"},
+        {"shape": PRESETS["124m"]},
+        {"optimizer": "muon"},
+        {"z_loss": 1e-5},
+        {"document_mask": True},
+        {"feed_forward": "relu2"},
+        {"experts": {"count": 4, "ffn_dim": 8}},
+        {"objective": {"kind": "prefix"}},
+        {"skip_sigmas": 6.0},
+    ]
+    assert len({known, *(digest(Pretrain(**change)) for change in changes)}) == len(changes) + 1
+
+
+def test_a_batch_is_given_in_sequences_or_in_tokens(tmp_path: Path) -> None:
+    def sequences(**fields: Any) -> int:
+        return Pretrain(**fields).job(committed(tmp_path, (3,)), tmp_path).config.batch_size
+
+    assert sequences() == 8
+    assert sequences(batch_size=6) == 6
+    assert sequences(batch_tokens=4096, sequence_length=128) == 32
+    with pytest.raises(ValidationError, match="give one of them"):
+        Pretrain(batch_size=8, batch_tokens=2048)
+    with pytest.raises(ValidationError, match="batch_tokens 1000 is no multiple of sequence_length 256"):
+        Pretrain(batch_tokens=1000)
+    with pytest.raises(ValidationError, match="2 workers cannot share a batch of 3 sequences"):
+        Pretrain(batch_tokens=768)
+    assert Pretrain(workers=3, min_workers=2).sequences == 8  # those that fit take part
+    with pytest.raises(ValidationError, match="min_workers 3 is more than workers 2"):
+        Pretrain(min_workers=3)
+
+
+def test_a_shape_of_ones_own_and_what_is_asked_for_beside_it(tmp_path: Path) -> None:
+    def shape(**fields: Any) -> Shape:
+        return Pretrain(**fields).job(committed(tmp_path, (3,)), tmp_path).config.shape
+
+    own = Shape(layers=1, dim=8, heads=2, kv_heads=1, ffn_dim=8, feed_forward="relu2", qk_norm=True, learning_rate=0.5)
+    assert shape(shape=own) == own
+    assert shape() == PRESETS["tiny"]
+    scaling = {"method": "yarn", "factor": 4.0, "original_length": 64}
+    experts = {"count": 4, "ffn_dim": 16}
+    found = shape(preset="124m", qk_norm=True, feed_forward="relu2", rope_scaling=scaling, experts=experts)
+    changed = {"qk_norm": True, "feed_forward": "relu2", "rope_scaling": RopeScaling(**scaling)}
+    assert found == PRESETS["124m"].model_copy(update={**changed, "experts": Experts(**experts)})
+    config = Pretrain(shape=own).job(committed(tmp_path, (3,)), tmp_path).config
+    assert config.learning_rate == 0.5
+
+
+def test_what_a_recipe_says_reaches_the_ranks(tmp_path: Path) -> None:
+    given = {
+        "optimizer": "muon",
+        "schedule": "wsd",
+        "decay_fraction": 0.4,
+        "z_loss": 1e-4,
+        "skip_sigmas": 5.0,
+        "document_mask": True,
+        "evaluate_every": 7,
+    }
+    how = {"sharding": "fsdp", "recompute": "selective", "keep_every": 50, "log_every": 3, "attention": "flash"}
+    job = Pretrain(**given, **how).job(committed(tmp_path, (3,)), tmp_path)
+    assert {name: getattr(job.config, name) for name in given} == given
+    assert {name: getattr(job, name) for name in how} == how
 
 
 def test_the_recipes_seed_is_taken_unless_it_names_its_own() -> None:

@@ -156,7 +156,7 @@ def test_the_steps_of_the_trainer_are_those_whose_windows_held_it(
     job = work.job(opened["tokens"].shards(), whole)
     corpus = open_corpus(job.data, held_out_fraction=job.config.held_out_fraction, seed=job.config.seed)
     batches = Batches(corpus, job.config)
-    touched = {step: corpus.documents_of(batches.positions(step), 33) for step in range(1, 5)}
+    touched = {step: corpus.documents_of(batches.rows(step), 33) for step in range(1, 5)}
     assert model["trained_to"] == 4
     assert model["steps"]
     for identity, steps in model["steps"].items():

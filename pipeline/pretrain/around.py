@@ -1,0 +1,77 @@
+"""Which documents were in the batches around a step: what to look at when the loss has jumped.
+
+    python -m pipeline.pretrain.around HOME
+    python -m pipeline.pretrain.around HOME --step 117 --width 2
+
+HOME is the folder of the training, with ``metrics.jsonl`` and ``job.json``. Without ``--step`` it is the steps whose
+update was left out, and the one with the greatest rise of the loss over the step before. A JSON line a step comes out:
+step, loss, grad_norm, skipped, documents (hex ids).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.pretrain.batches import checked_batches
+from pipeline.pretrain.config import Job
+from pipeline.pretrain.metrics import read_metrics
+
+JOB_FILE = "job.json"
+_TOLD = ("loss", "grad_norm", "skipped")
+
+
+def around(home: Path, step: int | None = None, width: int = 1) -> Iterator[dict[str, Any]]:
+    """A line for each step of a training that is at most ``width`` from ``step``, or from those that stand out.
+
+    Raises:
+        UserError: no training has begun in that folder, or it has not come to that step.
+    """
+    path = home / JOB_FILE
+    if not path.is_file():
+        msg = f"{home} holds no {JOB_FILE}: give the folder of a training, with its metrics.jsonl"
+        raise UserError(msg)
+    lines = {line["step"]: line for line in read_metrics(home / "metrics.jsonl") if "evaluation" not in line}
+    if step is not None and step not in lines:
+        msg = f"step {step} is not in {home / 'metrics.jsonl'}, which has {len(lines)} steps"
+        raise UserError(msg)
+    _, source = checked_batches(Job.model_validate_json(path.read_text(encoding="utf-8")), 1)
+    centres = standing_out(lines) if step is None else [step]
+    for near in sorted({centre + shift for centre in centres for shift in range(-width, width + 1)} & lines.keys()):
+        told = {name: lines[near][name] for name in _TOLD if name in lines[near]}
+        yield {"step": near, **told, "documents": source.documents_of(source.rows(near))}
+
+
+def standing_out(lines: dict[int, dict[str, Any]]) -> list[int]:
+    """Steps that were left out, and the one with the greatest rise of the loss."""
+    losses = {step: line["loss"] for step, line in lines.items() if "loss" in line}
+    rises = {step: loss - losses[step - 1] for step, loss in losses.items() if step - 1 in losses}
+    found = {step for step, line in lines.items() if line.get("skipped")}
+    if rises:
+        found.add(max(rises, key=lambda step: rises[step]))
+    return sorted(found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the lines; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.pretrain.around", description=__doc__.splitlines()[0])
+    parser.add_argument("home", type=Path, help="folder of the training")
+    parser.add_argument("--step", type=int)
+    parser.add_argument("--width", type=int, default=1, help="steps before and after (1)")
+    options = parser.parse_args(arguments)
+    try:
+        for line in around(options.home, options.step, options.width):
+            sys.stdout.write(json.dumps(line) + "\n")
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

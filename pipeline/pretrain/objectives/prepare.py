@@ -1,0 +1,62 @@
+"""Rows of tokens made into a batch of an objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+from pipeline.pretrain.batch import Batch
+from pipeline.pretrain.objectives.mlm import mlm_batch
+from pipeline.pretrain.objectives.prefix import prefix_batch
+from pipeline.pretrain.objectives.span import most_spans, span_batch
+from pipeline.pretrain.vocabulary import padded_vocabulary
+
+if TYPE_CHECKING:
+    from pipeline.pretrain.config import Objective
+
+
+def prepare(
+    tokens: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    objective: Objective,
+    *,
+    eos_id: int,
+    vocab_size: int,
+) -> Batch:
+    """Rows stay rows; what is hidden in one follows from its key and length alone.
+
+    tokens: int64 (N, T + 1). lengths: int64 (N,), tokens of each row, behind which lies padding. keys: uint64 (N,). The
+    objective is one that ``check_objective`` passed. Returns a batch of (N, T).
+    """
+    match objective.kind:
+        case "prefix":
+            return prefix_batch(tokens, lengths, keys)
+        case "span":
+            return span_batch(tokens, lengths, keys, objective, eos_id=eos_id)
+        case "mlm":
+            return mlm_batch(tokens, lengths, keys, objective, vocab_size=vocab_size)
+
+
+def check_objective(objective: Objective, *, sequence_length: int, eos_id: int, vocab_size: int) -> None:
+    """Refuse what cannot be prepared.
+
+    Raises:
+        UserError: too few mask ids, or ids that are taken or not in the embedding.
+    """
+    ids = objective.mask_ids
+    needed = {"prefix": 0, "mlm": 1, "span": most_spans(sequence_length + 1, objective)}[objective.kind]
+    if len(ids) < needed:
+        msg = (
+            f"objective {objective.kind} over {sequence_length} positions needs {needed} mask_ids, there are {len(ids)}: "
+            "name ids that stand for nothing else, as special tokens of the tokenizer or the embedding's spare rows "
+            f"{vocab_size} to {padded_vocabulary(vocab_size) - 1}"
+        )
+        raise UserError(msg)
+    wrong = [one for one in ids if not 0 <= one < padded_vocabulary(vocab_size) or one == eos_id]
+    if wrong or len(set(ids)) < len(ids):
+        msg = f"mask_ids {wrong or list(ids)}: they must differ, be none of the EOS {eos_id} and lie in the embedding"
+        raise UserError(msg)

@@ -1,0 +1,88 @@
+"""``sluice plan RUN --training``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import Result
+
+from pipeline.planning.laws import REFIT
+from pipeline.pretrain.work import Pretrain
+from tests.workflows.conftest import Call
+
+SMALL = ("--training", "--gpus", 1, "--hours", 1, "--sequence-length", 16)
+
+
+def planned(sluice: Call, run: Path, *more: object) -> dict:
+    result = sluice("plan", run, *SMALL, *more, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_the_corpus_is_the_runs_and_the_numbers_agree(finished: tuple[Path, Result], sluice: Call) -> None:
+    run, _ = finished
+    tokens = sum(json.loads(line)["num_tokens"] for line in sluice("cat", run, "tokens", "--json").stdout.splitlines())
+    found = planned(sluice, run, "--price", 3)
+    assert found["corpus_tokens"] == round(0.95 * tokens)
+    assert found["tokens"] == found["steps"] * found["batch_sequences"] * 16 <= 4 * found["corpus_tokens"]
+    assert found["limited_by"] == "corpus"
+    speed = 989.4e12 * 0.4 / found["flops_per_token"]
+    assert found["tokens_per_s"] == pytest.approx(speed)
+    assert found["seconds"] == pytest.approx(found["tokens"] / speed)
+    assert found["cost"] == pytest.approx(3 * found["seconds"] / 3600)
+    assert any("is below 70M, where it was fitted" in warning for warning in found["warnings"])
+
+
+def test_the_step_that_is_printed_is_one(finished: tuple[Path, Result], sluice: Call) -> None:
+    printed = sluice("plan", finished[0], *SMALL).stdout
+    step = yaml.safe_load(printed[printed.index("  model:\n") :])["model"]
+    assert step["from"] == "tokens"
+    made = Pretrain.model_validate(step["pretrain"])
+    assert made.shape is not None
+    assert made.sequence_length == 16
+    for formula in ("Chinchilla, refitted", "Kaplan", "Step Law", "DeepSeek", "memory of a GPU"):
+        assert f"\n{formula}: " in printed
+    assert "fitted on N 70M to 16B parameters, D 5B to 500B tokens" in printed
+
+
+def test_a_law_of_ones_own(finished: tuple[Path, Result], sluice: Call, tmp_path: Path) -> None:
+    rows = [
+        {"name": f"{n:.0e} {d:.0e}", "params": n, "tokens": d, "loss": REFIT.loss(n, d)}
+        for n in (1e6, 5e6, 3e7)
+        for d in (2e7, 1e8, 5e8)
+    ]
+    file = tmp_path / "small.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    fit = planned(sluice, finished[0], "--fit", file)["fit"]
+    assert fit["constants"]["alpha"] == pytest.approx(REFIT.alpha, rel=1e-3)
+    assert fit["held_out"] == "3e+07 5e+08"
+    assert abs(fit["held_out_error"]) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--gpu", "H101"), "no GPU is known by the name 'H101'"),
+        (("--step", "clean"), "step 'clean' holds no tokens; there are: tokens"),
+        (("--measured", 1000), "--measured needs --preset"),
+        (("--preset", "350n"), "no preset '350n', did you mean '350m'?"),
+        (("--measured", 1e9, "--preset", "350m"), "per GPU?"),
+        (("--sequence-length", 2048), "tokens are less than one batch"),
+    ],
+    ids=["gpu", "step", "no preset", "misspelt", "too fast", "long"],
+)
+def test_what_cannot_be_planned(
+    finished: tuple[Path, Result], sluice: Call, more: tuple[object, ...], said: str
+) -> None:
+    result = sluice("plan", finished[0], *SMALL, *more)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_without_training_it_is_the_plan_of_a_recipe(sluice: Call, tmp_path: Path) -> None:
+    result = sluice("plan", tmp_path / "nothing.yaml")
+    assert result.exit_code == 2
+    assert "nothing.yaml" in result.stderr

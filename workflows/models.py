@@ -1,0 +1,206 @@
+"""Trained models by name: a folder of files, or what a step of a run made, with the tokenizer they were trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from operators.tokenize.decoding import Decoder
+from operators.tokenize.encoder import Encoder
+from operators.tokenize.foreign.files import tokenizer_json
+from operators.tokenize.tokens import Tokenize
+from pipeline.dataset import Dataset, Run
+from pipeline.errors import UserError
+from pipeline.pretrain.config import Objective
+from pipeline.pretrain.work import Pretrain
+from pipeline.work import owner
+from workflows.problems import near
+
+if TYPE_CHECKING:
+    from pipeline.generation.texts import Marks
+    from pipeline.pretrain.load import LoadedModel
+
+_FOLDER_FILES = ("config.json", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model's files and its tokenizer's."""
+
+    name: str
+    """As it was asked for."""
+    weights: Path
+    """The file, or the folder that holds it."""
+    config: Path
+    tokenizer: Path | None
+    step: Dataset | None = None
+    """What trained it; None: it comes from a folder."""
+
+    def load(self, device: str = "cpu") -> LoadedModel:
+        """The model itself.
+
+        Raises:
+            UserError: its files are broken, or it is of another architecture.
+        """
+        from pipeline.pretrain.load import load_files, load_model  # torch takes 2 s
+
+        if self.weights.is_dir():
+            return load_model(self.weights, device)
+        return load_files(self.weights, self.config, device)
+
+    @property
+    def objective(self) -> str | None:
+        """Kind of objective it was trained with; None: the next token, or nothing is known."""
+        if self.step is None:
+            return None
+        verb = self.step.run.facts["recipe"][self.step.name].get(Pretrain.__name__, {})
+        objective = verb.get("objective") or {}
+        return objective.get(Objective.__name__, {}).get("kind")
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Its tokenizer, special tokens in a text being letters like others.
+
+        Raises:
+            UserError: there is none, or the file is not one.
+        """
+        return Encoder.load(self._tokenizer, "tokenizers")
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """Its tokenizer the other way.
+
+        Raises:
+            UserError: as ``encoder``.
+        """
+        try:
+            return Decoder(tokenizer_json(self._tokenizer))
+        except (OSError, ValueError) as error:
+            msg = f"cannot read a tokenizer from {self._tokenizer}: {error}"
+            raise UserError(msg) from error
+
+    def marks(self, model: LoadedModel, *, begin: bool = True) -> Marks:
+        """What the tokenizer says about ids. begin: a text has the model's mark before it, if it knows one.
+
+        Raises:
+            UserError: the model has fewer ids than the tokenizer, or does not know how a text ends.
+        """
+        from pipeline.generation.texts import Marks
+
+        num_ids = model.model.embedding.num_embeddings
+        if self.encoder.vocab_size > num_ids:
+            msg = (
+                f"{self.name} has {num_ids:,} ids, its tokenizer {self._tokenizer} {self.encoder.vocab_size:,}; give the one "
+                "it was trained with by --tokenizer"
+            )
+            raise UserError(msg)
+        if model.eos_id is None:
+            msg = f"{self.config} names no eos_token_id, the mark that ends a text; add it there"
+            raise UserError(msg)
+        return Marks(model.eos_id, model.bos_id if begin else None, self.encoder.vocab_size)
+
+    @property
+    def _tokenizer(self) -> Path:
+        if self.tokenizer is None:
+            msg = f"no tokenizer.json beside {self.config}; give one by --tokenizer"
+            raise UserError(msg)
+        return self.tokenizer
+
+
+def find_model(named: str, tokenizer: Path | None = None) -> Found:
+    """A model by name: a folder with ``model.safetensors`` and ``config.json``, RUN, or RUN:STEP.
+
+    RUN alone will do where it trained one model. tokenizer: in place of the one in the folder or the one the run's tokens
+    were made with.
+
+    Raises:
+        UserError: no such folder, run or step, no model in it yet, or its tokenizer is no longer the same.
+    """
+    folder = Path(named)
+    config, beside = (folder / name for name in _FOLDER_FILES)
+    if config.is_file():
+        return Found(named, folder, config, tokenizer or (beside if beside.is_file() else None))
+    run, step = _run_and_step(named)
+    dataset = run[step or _only_model(run, named)]
+    if dataset.kind != "model":
+        msg = f"step {dataset.name!r} of {run.storage.uri} trains no model{near(dataset.name, _models(run))}"
+        raise UserError(msg)
+    shards = dataset.shards()
+    if not shards:
+        msg = f"step {dataset.name!r} of {run.storage.uri} has trained no model yet; run the workflow first"
+        raise UserError(msg)
+    path = tokenizer if tokenizer is not None else _tokenizer_of(dataset)
+    return Found(named, shards[0].file(".safetensors"), shards[0].file(".config.json"), path, dataset)
+
+
+def _run_and_step(named: str) -> tuple[Run, str | None]:
+    try:
+        return Run.open(named), None  # tried first: a URI has a colon of its own
+    except UserError as error:
+        run, colon, step = named.rpartition(":")
+        try:
+            if colon and run:
+                return Run.open(run), step
+        except UserError:
+            pass
+        msg = (
+            f"{named} is neither a folder with config.json and model.safetensors nor a run; give such a folder, RUN, or "
+            "RUN:STEP"
+        )
+        raise UserError(msg) from error
+
+
+def _models(run: Run) -> list[str]:
+    return [name for name in run.steps if run.nodes[name]["kind"] == "model"]
+
+
+def _only_model(run: Run, named: str) -> str:
+    models = _models(run)
+    if len(models) != 1:
+        those = f"several models; name one: {', '.join(f'{named}:{name}' for name in models)}"
+        msg = f"{named} trained {those if models else 'no model'}"
+        raise UserError(msg)
+    return models[0]
+
+
+def _tokenizer_of(model: Dataset) -> Path:
+    """The tokenizer that the tokens a model was trained on were made with.
+
+    Raises:
+        UserError: it is gone, or another one now.
+    """
+    run = model.run
+    tokens = _tokens_of(run, model.name)
+    of = run.facts["recipe"][owner(tokens)][Tokenize.__name__]["tokenizer"]["Artifact"]
+    if of["step"] is not None:
+        made = run[of["step"]].shards()
+        path = made[0].file(".json") if made else None
+    else:
+        path = Path(of["file"])
+    if path is None or not path.is_file():
+        msg = f"{run.storage.uri}: the tokenizer of step {tokens!r}, {path or of['step']}, is gone; give it by --tokenizer"
+        raise UserError(msg)
+    shards = run[tokens].shards()
+    wanted = shards[0].facts.get("tokenizer_sha256") if shards else None
+    found = Encoder.load(path, "tokenizers").sha256
+    if wanted is not None and found != wanted:
+        msg = (
+            f"the tokenizer {path} has sha256 {found}, and the tokens of step {tokens!r} were made with {wanted}; put it "
+            "back, or give that one by --tokenizer"
+        )
+        raise UserError(msg)
+    return path
+
+
+def _tokens_of(run: Run, name: str) -> str:
+    """The node of the tokens that a model's inputs come from."""
+    ahead = [name]
+    while ahead:
+        node = ahead.pop(0)
+        if Tokenize.__name__ in run.facts["recipe"].get(owner(node), {}):
+            return owner(node)
+        ahead += run.nodes[node]["inputs"].values()
+    msg = f"no tokens step before {name!r} in {run.storage.uri}; give the tokenizer by --tokenizer"
+    raise UserError(msg)
