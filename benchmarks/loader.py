@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 
 from operators.tokenize.packing.layout import Documents, write_packed
 from operators.tokenize.packing.policies import best_fit
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import PRESETS, Job, PackedFiles, TokenData, TokenFiles, TrainConfig
-from pipeline.pretrain.loader import StepReader
-from pipeline.pretrain.mixture import Mixture, Stage, Stratum
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.data.loader import StepReader
+from pipeline.pretrain.data.mixture import Mixture, Stage, Stratum
+from pipeline.pretrain.data.strata import Stratification
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.strata import Stratification
 
 SHARDS = 4
 VOCABULARY = 32_768

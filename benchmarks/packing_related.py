@@ -22,7 +22,7 @@ from operators.tokenize.packing.pack import all_documents
 from operators.tokenize.packing.policies import best_fit
 from operators.tokenize.shards.reader import TokenShard
 from pipeline.dataset import Run
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.order import mix
 
 
 def of_run(run: str, step: str) -> Documents:

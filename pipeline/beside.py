@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipeline.errors import UserError
 from pipeline.graph import Graph, NodeState
-from pipeline.pretrain.arrivals import ARRIVALS, ArrivalsFile
+from pipeline.pretrain.data.arrivals import ARRIVALS, ArrivalsFile
 from pipeline.shards import committed_file
 from pipeline.storage import Storage
 from pipeline.work import Beside, owner

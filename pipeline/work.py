@@ -75,7 +75,7 @@ class TaskPlan:
 class Beside:
     """A gang's one task that begins early.
 
-    role: the input whose shards it takes in plan order as they are committed; ``pipeline.pretrain.arrivals`` tells it of
+    role: the input whose shards it takes in plan order as they are committed; ``pipeline.pretrain.data.arrivals`` tells it of
     them. first: how many of them it begins with. cpus, gpus: what its processes take.
     """
 

@@ -16,9 +16,9 @@ from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
 from pipeline.evaluation.perplexity import CHUNK_TOKENS, Texts
 from pipeline.evaluation.token_shards import held_out_texts, shard_texts
-from pipeline.pretrain.data import open_corpus
-from pipeline.pretrain.evaluate import LABELS, UNKNOWN
-from pipeline.pretrain.inputs import token_data
+from pipeline.pretrain.data.corpus import open_corpus
+from pipeline.pretrain.data.inputs import token_data
+from pipeline.pretrain.training.evaluate import LABELS, UNKNOWN
 from pipeline.pretrain.work import Pretrain
 from pipeline.work import owner
 from workflows.models import Found

@@ -20,7 +20,7 @@ from workflows.problems import near
 
 if TYPE_CHECKING:
     from pipeline.generation.texts import Marks
-    from pipeline.pretrain.load import LoadedModel
+    from pipeline.pretrain.model.load import LoadedModel
 
 _FOLDER_FILES = ("config.json", "tokenizer.json")
 
@@ -44,7 +44,7 @@ class Found:
         Raises:
             UserError: its files are broken, or it is of another architecture.
         """
-        from pipeline.pretrain.load import load_files, load_model  # torch takes 2 s
+        from pipeline.pretrain.model.load import load_files, load_model  # torch takes 2 s
 
         if self.weights.is_dir():
             return load_model(self.weights, device)

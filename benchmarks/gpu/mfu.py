@@ -33,10 +33,10 @@ _bare = ModuleType("pipeline")
 _bare.__path__ = [str(ROOT / "pipeline")]
 sys.modules["pipeline"] = _bare
 
-from pipeline.pretrain.batch import Batch  # noqa: E402
-from pipeline.pretrain.flops import flops_per_token, measured_peak_flops, parameters, peak_flops, utilization  # noqa: E402
-from pipeline.pretrain.model import Transformer  # noqa: E402
-from pipeline.pretrain.optim import make_optimizers  # noqa: E402
+from pipeline.pretrain.data.batch import Batch  # noqa: E402
+from pipeline.pretrain.model.flops import flops_per_token, measured_peak_flops, parameters, peak_flops, utilization  # noqa: E402
+from pipeline.pretrain.model.transformer import Transformer  # noqa: E402
+from pipeline.pretrain.training.optim import make_optimizers  # noqa: E402
 
 WARM_UP = 3
 CLIP = 1.0

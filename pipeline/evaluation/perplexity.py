@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.pretrain.parts import Part, largest, parts_by
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.windows import Cut, Nats, document_nats
+from pipeline.pretrain.training.parts import Part, largest, parts_by
+from pipeline.pretrain.training.windows import Cut, Nats, document_nats
 
 Int64s = NDArray[np.int64]
 CHUNK_TOKENS = 1 << 20

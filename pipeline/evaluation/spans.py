@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.pretrain.batch import IGNORED
-from pipeline.pretrain.model import token_nats
+from pipeline.pretrain.data.batch import IGNORED
+from pipeline.pretrain.model.transformer import token_nats
 
 Logits = Callable[[Tensor], Tensor]
 """Tokens, int64 (B, T) -> logits of the id after each position, (B, T, V)."""

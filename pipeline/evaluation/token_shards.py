@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.evaluation.perplexity import CHUNK_TOKENS, Texts
 from pipeline.pretrain.config import TokenData, TokenFiles
-from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.documents import Int64s, map_payload, read_documents
-from pipeline.pretrain.evaluate import LABELS, UNKNOWN
+from pipeline.pretrain.data.corpus import Corpus
+from pipeline.pretrain.data.documents import Int64s, map_payload, read_documents
+from pipeline.pretrain.training.evaluate import LABELS, UNKNOWN
 
 
 def held_out_texts(corpus: Corpus, max_documents: int) -> Iterator[Texts]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.order import mix
 
 _DOUBLE_BITS = 53
 

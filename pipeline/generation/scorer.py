@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from pipeline.pretrain.cache import Cache
+from pipeline.pretrain.model.cache import Cache
 
 if TYPE_CHECKING:
-    from pipeline.pretrain.load import LoadedModel
+    from pipeline.pretrain.model.load import LoadedModel
 
 _PREFILL_TOKENS = 1 << 14
 """Tokens of prompts that go through the model at once: its activations are no larger for longer prompts."""

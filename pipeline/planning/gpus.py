@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.errors import UserError
-from pipeline.pretrain.flops import peak_flops
+from pipeline.pretrain.model.flops import peak_flops
 
 GB = 1_000_000_000
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pipeline.errors import UserError
 from pipeline.planning.formula import Formula
 from pipeline.pretrain.config import Job, Optimizer, Recompute, Shape, Sharding
-from pipeline.pretrain.flops import Parameters, parameters
-from pipeline.pretrain.vocabulary import padded_vocabulary
+from pipeline.pretrain.model.flops import Parameters, parameters
+from pipeline.pretrain.model.vocabulary import padded_vocabulary
 
 GIB = 1 << 30
 NODE_GPUS = 8

@@ -14,7 +14,7 @@ from pipeline.planning.memory import NODE_GPUS, Memory, Setting, estimate
 from pipeline.planning.rates import power_lines_batch, step_law_batch, step_law_rate
 from pipeline.planning.shapes import shapes
 from pipeline.pretrain.config import Optimizer, Recompute, Shape, Sharding
-from pipeline.pretrain.flops import Flops, Parameters, flops_per_token, parameters
+from pipeline.pretrain.model.flops import Flops, Parameters, flops_per_token, parameters
 
 DECAY_FRACTION = 0.2
 """Of the steps in which WSD falls to zero; one run so gives several numbers of tokens (arXiv:2405.18392, section 4)."""

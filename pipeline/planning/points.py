@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
 from pipeline.planning.fit import Point
-from pipeline.pretrain.metrics import read_metrics
+from pipeline.pretrain.training.metrics import read_metrics
 
 _HEADER = struct.Struct("<Q")
 _NUMBERS = ("params", "tokens", "loss")

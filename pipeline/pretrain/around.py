@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.metrics import read_metrics
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.training.metrics import read_metrics
 
 JOB_FILE = "job.json"
 _TOLD = ("loss", "grad_norm", "skipped")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.pretrain.mixture import Mixture
+from pipeline.pretrain.data.mixture import Mixture
 from pipeline.value import Value
 
 Schedule = Literal["cosine", "wsd"]

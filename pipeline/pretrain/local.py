@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import RunFailedError, StoppedError, UserError
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job
+from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.lifeline import import_path
 from pipeline.pretrain.sharding.world import check_ranks
 from pipeline.pretrain.stopping import ASKED
@@ -56,8 +56,8 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
 
 
 def _train_here(job: Job) -> None:
-    from pipeline.pretrain.loop import train  # takes 2 s for torch, which a driver of ranks does not need
     from pipeline.pretrain.ranks import current_place
+    from pipeline.pretrain.training.loop import train  # takes 2 s for torch, which a driver of ranks does not need
 
     train(job, current_place(job.device))
 

@@ -19,12 +19,12 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from pipeline.errors import RunFailedError, UserError
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job
+from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.lifeline import import_path
-from pipeline.pretrain.loop import Observer, train
 from pipeline.pretrain.ranks import Place, current_place, from_first
 from pipeline.pretrain.sharding.world import check_ranks, usable_ranks
+from pipeline.pretrain.training.loop import Observer, train
 
 Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 

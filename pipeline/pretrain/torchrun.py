@@ -24,11 +24,11 @@ import torch.distributed as dist
 
 from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.export import export
 from pipeline.pretrain.lifeline import exit_with_parent
-from pipeline.pretrain.loop import Observer, train
+from pipeline.pretrain.model.export import export
 from pipeline.pretrain.ranks import current_place
 from pipeline.pretrain.stopping import ASKED
+from pipeline.pretrain.training.loop import Observer, train
 
 
 def main(arguments: list[str] | None = None, observe: Observer | None = None) -> int:

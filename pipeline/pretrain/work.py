@@ -12,8 +12,6 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
-from pipeline.pretrain.arrivals import streaming, wait_for_all
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import (
     MICRO_BATCH_TOKENS,
     PRESETS,
@@ -33,8 +31,10 @@ from pipeline.pretrain.config import (
     Streaming,
     TrainConfig,
 )
-from pipeline.pretrain.inputs import token_data
-from pipeline.pretrain.mixture import Mixture, read_mixture
+from pipeline.pretrain.data.arrivals import streaming, wait_for_all
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.data.inputs import token_data
+from pipeline.pretrain.data.mixture import Mixture, read_mixture
 from pipeline.work import EVERY, Beside, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 _WARMUP_FRACTION = 0.1
@@ -194,7 +194,7 @@ class Pretrain(ShardWork):
     def run(self, task: Task) -> Result:
         """Train, or go on where an earlier driver was stopped."""
         # Imported here since torch takes 2 s, which a plan of the recipe should not.
-        from pipeline.pretrain.export import export
+        from pipeline.pretrain.model.export import export
 
         home = task.home or task.scratch / "home"
         job = self.job(task.inputs["documents"], home, _planned(task), task.inputs.get("sequences", ()))

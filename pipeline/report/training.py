@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.pretrain.metrics import read_metrics
+from pipeline.pretrain.training.metrics import read_metrics
 from pipeline.report import svg
 from pipeline.report.account import Account, StepAccount
 from pipeline.report.markup import Markup, element, markup, section, table

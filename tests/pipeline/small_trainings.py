@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UserError
 from pipeline.operator import Map
-from pipeline.pretrain.arrivals import ARRIVALS, Arrivals
 from pipeline.pretrain.config import Streaming
+from pipeline.pretrain.data.arrivals import ARRIVALS, Arrivals
 from pipeline.readers.read import Read
 from pipeline.work import EVERY, Beside, Extent, Kind, Node, Output, Result, ShardWork, Task, TaskPlan
 from pipeline.workflow import Step, Workflow

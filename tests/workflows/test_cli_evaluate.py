@@ -12,7 +12,7 @@ import orjson
 import pytest
 import torch
 
-from pipeline.pretrain.metrics import read_metrics
+from pipeline.pretrain.training.metrics import read_metrics
 from tests.workflows.conftest import Call
 from workflows.models import Found, find_model
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.dataset import Run
-from pipeline.pretrain.batches import checked_batches
-from pipeline.pretrain.metrics import read_metrics
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.training.metrics import read_metrics
 from pipeline.pretrain.work import Pretrain
 from pipeline.session import Settings
 from tests.workflows.conftest import Call

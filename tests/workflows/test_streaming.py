@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.dataset import Run
-from pipeline.pretrain.arrivals import ARRIVALS
+from pipeline.pretrain.data.arrivals import ARRIVALS
 from pipeline.session import Settings, run
 from tests.operators.tokenize.token_fakes import numbered
 from tests.pipeline.small_runs import INLINE

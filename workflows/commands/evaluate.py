@@ -23,9 +23,9 @@ from pipeline.evaluation.spans import span_scores
 from pipeline.generation.generate import generate
 from pipeline.generation.options import Options
 from pipeline.generation.scorer import ModelScorer
-from pipeline.pretrain.load import LoadedModel
+from pipeline.pretrain.model.load import LoadedModel
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.windows import Cut
+from pipeline.pretrain.training.windows import Cut
 from workflows.commands.cat import one_line
 from workflows.commands.generate import before_stop, encoded, stops
 from workflows.commands.summary import print_table

@@ -21,7 +21,7 @@ from pipeline.planning.laws import REFIT
 from pipeline.planning.plan import DECAY_FRACTION, Plan, Question, plan
 from pipeline.planning.points import read_points
 from pipeline.pretrain.config import PRESETS, Optimizer, Shape, TrainConfig
-from pipeline.pretrain.flops import flops_per_token
+from pipeline.pretrain.model.flops import flops_per_token
 from pipeline.report.units import seconds, size
 from workflows.commands.summary import print_table
 from workflows.problems import near

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.dataset import Dataset, Run
-from pipeline.pretrain.batches import checked_batches
-from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.documents import Int64s
-from pipeline.pretrain.mixture import read_mixture
-from pipeline.pretrain.packed import PackedRows
-from pipeline.pretrain.source import RowSource
-from pipeline.pretrain.streamed import StreamedRows
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.data.corpus import Corpus
+from pipeline.pretrain.data.documents import Int64s
+from pipeline.pretrain.data.mixture import read_mixture
+from pipeline.pretrain.data.packed import PackedRows
+from pipeline.pretrain.data.source import RowSource
+from pipeline.pretrain.data.streamed import StreamedRows
 from pipeline.pretrain.work import Pretrain
 from pipeline.takedown.finding import Found
 

@@ -10,7 +10,7 @@ from operators.tokenize.exporting.folder import ExportFolder
 from operators.tokenize.exporting.parts import Part
 from operators.tokenize.mixing.blends import megatron_blend, olmo_sources, shard_strata, shares
 from pipeline.dataset import Dataset
-from pipeline.pretrain.mixture import Mixture, read_mixture
+from pipeline.pretrain.data.mixture import Mixture, read_mixture
 
 MIXTURES = {"megatron": trainers.megatron, "olmo": trainers.olmo}
 """What a mixture can be exported to."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UserError
-from pipeline.pretrain.mixture import Mixture
+from pipeline.pretrain.data.mixture import Mixture
 
 Prefix = tuple[str, int]
 """Of a Megatron dataset (path without ``.bin`` and ``.idx``), and the tokens in it."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from operators.tokenize.mixing.plan import MAX_EPOCHS, Amount, Request, Span, plan
-from pipeline.pretrain.strata import Buckets, Keys, Stratification
+from pipeline.pretrain.data.strata import Buckets, Keys, Stratification
 from pipeline.value import Pairs, Value, as_pairs
 from pipeline.work import EVERY, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from pipeline.errors import UserError
-from pipeline.pretrain.mixture import MIN_WEIGHT, Mixture, Stage, Stratum
-from pipeline.pretrain.strata import Stratification
+from pipeline.pretrain.data.mixture import MIN_WEIGHT, Mixture, Stage, Stratum
+from pipeline.pretrain.data.strata import Stratification
 
 Pairs = tuple[tuple[str, float], ...]
 """Pattern of a stratum's name -> number."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.order import mix
 
 UInt64s = npt.NDArray[np.uint64]
 

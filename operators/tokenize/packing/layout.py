@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.pretrain.pieces import PIECE, PieceArray
+from pipeline.pretrain.data.pieces import PIECE, PieceArray
 from pipeline.work import Output
 
 Int64s = npt.NDArray[np.int64]

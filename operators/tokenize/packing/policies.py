@@ -8,7 +8,7 @@ import numpy.typing as npt
 from operators.kernels.best_fit import best_fit as fill_rows
 from operators.tokenize.packing.draws import drawn_again
 from operators.tokenize.packing.layout import Documents, Int64s, Packed, pieces_of
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.order import mix
 
 UInt64s = npt.NDArray[np.uint64]
 

@@ -16,7 +16,7 @@ from operators.tokenize.packing.layout import PIECES, REWRITTEN, ROWS, Int64s, P
 from operators.tokenize.shards.reader import Tokens, TokenShard
 from pipeline.dataset import Run
 from pipeline.errors import UserError
-from pipeline.pretrain.pieces import PieceArray
+from pipeline.pretrain.data.pieces import PieceArray
 from pipeline.work import Shard
 
 INPUT, RELATED = "tokens", "keys"

@@ -22,7 +22,7 @@ from operators.tokenize.packing.pack import Packing, all_documents, token_input
 from operators.tokenize.packing.reader import INPUT, RELATED
 from operators.tokenize.shards.reader import TokenShard
 from pipeline.errors import UserError
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.order import mix
 from pipeline.work import EVERY, Extent, Kind, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 LABELS, KEYS, CUTS = ".labels", ".keys", ".cuts.npy"

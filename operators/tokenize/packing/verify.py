@@ -10,7 +10,7 @@ from operators.tokenize.packing.layout import Int64s
 from operators.tokenize.packing.reader import RELATED, SequenceShard, sequence_shards
 from operators.tokenize.shards.reader import TokenShard
 from pipeline.dataset import Run
-from pipeline.pretrain.pieces import PIECE, PieceArray
+from pipeline.pretrain.data.pieces import PIECE, PieceArray
 
 
 def verify(run: Run, step: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.tokenize.shards.reader import Int64s, Tokens, TokenShard
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.order import mix
 
 _TOKENS_TOGETHER = 1 << 22  # copied at once; their positions take 32 MiB each
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.order import mix
 
 
 def uniform(keys: NDArray[np.uint64], count: int, stream: int) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.pretrain.batch import IGNORED, Batch
+from pipeline.pretrain.data.batch import IGNORED, Batch
 from pipeline.pretrain.objectives.chance import uniform
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.pretrain.batch import Batch
+from pipeline.pretrain.data.batch import Batch
+from pipeline.pretrain.model.vocabulary import padded_vocabulary
 from pipeline.pretrain.objectives.mlm import mlm_batch
 from pipeline.pretrain.objectives.prefix import prefix_batch
 from pipeline.pretrain.objectives.span import most_spans, span_batch
-from pipeline.pretrain.vocabulary import padded_vocabulary
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import Objective

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
     from pipeline.pretrain.config import Job
-    from pipeline.pretrain.model import Transformer
+    from pipeline.pretrain.model.transformer import Transformer
     from pipeline.pretrain.ranks import Place
     from pipeline.pretrain.sharding.gradients import Gradients
 

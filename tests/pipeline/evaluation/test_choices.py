@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.choices import answer, told
 from pipeline.evaluation.items import Choices, Prompt, read_items
 from pipeline.evaluation.spans import Span, SpanScore, span_scores
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.transformer import Transformer
 from tests.pipeline.pretrain.conftest import SMALL, VOCABULARY
 
 CPU = torch.device("cpu")

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from pipeline.evaluation.perplexity import Texts, perplexity
 from pipeline.evaluation.token_shards import held_out_texts, shard_texts
-from pipeline.pretrain.data import open_corpus
-from pipeline.pretrain.model import Transformer
-from pipeline.pretrain.parts import Part
+from pipeline.pretrain.data.corpus import open_corpus
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.windows import Cut
+from pipeline.pretrain.training.parts import Part
+from pipeline.pretrain.training.windows import Cut
 from tests.pipeline.pretrain.conftest import (
     EOS,
     SMALL,

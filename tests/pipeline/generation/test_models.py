@@ -16,8 +16,8 @@ from pipeline.generation.options import Options
 from pipeline.generation.scorer import ModelScorer
 from pipeline.generation.texts import Marks
 from pipeline.pretrain.config import Shape
-from pipeline.pretrain.load import LoadedModel, load_model
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.load import LoadedModel, load_model
+from pipeline.pretrain.model.transformer import Transformer
 from tests.pipeline.generation.fakes import EOS, Table, marks
 
 SMALL = Shape(layers=2, dim=32, heads=4, kv_heads=2, ffn_dim=64)

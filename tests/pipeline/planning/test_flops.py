@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pipeline.pretrain.config import PRESETS, Experts, Shape
-from pipeline.pretrain.flops import flops_per_token, measured_peak_flops, parameters, peak_flops, utilization
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.flops import flops_per_token, measured_peak_flops, parameters, peak_flops, utilization
+from pipeline.pretrain.model.transformer import Transformer
 
 SMALL = {"layers": 3, "dim": 64, "heads": 4, "kv_heads": 2, "ffn_dim": 160}
 SHAPES = {

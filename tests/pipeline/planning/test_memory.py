@@ -12,9 +12,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from pipeline.errors import UserError
 from pipeline.planning.memory import GIB, Memory, Setting, check_memory, estimate, layer_bytes
-from pipeline.pretrain.batch import Batch
 from pipeline.pretrain.config import Job, Shape, TokenData, TokenFiles, TrainConfig
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.data.batch import Batch
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.sharding.recompute import recompute_blocks
 
 ROWS, LENGTH, VOCABULARY, DIM = 1, 64, 256, 256
@@ -113,7 +113,7 @@ def test_weights_gradients_and_moments(optimizer: str) -> None:
     shape = shape_of(2, kv_heads=1)
     model = Transformer(shape, VOCABULARY, max_length=LENGTH)
     config = TrainConfig(shape=shape, learning_rate=1e-3, optimizer=optimizer)
-    from pipeline.pretrain.optim import make_optimizers
+    from pipeline.pretrain.training.optim import make_optimizers
 
     optimizers = make_optimizers(model, config)
     for parameter in model.parameters():

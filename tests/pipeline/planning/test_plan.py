@@ -9,7 +9,7 @@ from pipeline.planning.gpus import find_gpu
 from pipeline.planning.laws import REFIT
 from pipeline.planning.plan import Plan, Question, plan
 from pipeline.planning.shapes import shapes
-from pipeline.pretrain.flops import parameters
+from pipeline.pretrain.model.flops import parameters
 
 
 def planned(tokens: float, **changes: object) -> Plan:

@@ -17,12 +17,12 @@ import torch.distributed as dist
 from torch import nn
 
 from pipeline.errors import RunFailedError
-from pipeline.pretrain.checkpoint import Checkpoints
 from pipeline.pretrain.config import Job, Shape, TokenData, TrainConfig
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Agreement, current_place
 from pipeline.pretrain.sharding.distribute import distribute, make_gradients
 from pipeline.pretrain.sharding.replicated import ReplicatedGradients
+from pipeline.pretrain.training.checkpoint import Checkpoints
 
 SMALL = Shape(layers=2, dim=64, heads=2, kv_heads=1, ffn_dim=64)
 

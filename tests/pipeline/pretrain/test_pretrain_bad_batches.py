@@ -14,15 +14,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline.errors import StoppedError
 from pipeline.pretrain.around import main
-from pipeline.pretrain.batch import Batch
-from pipeline.pretrain.batches import checked_batches
-from pipeline.pretrain.checkpoint import latest
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.loop import train
-from pipeline.pretrain.metrics import read_metrics
-from pipeline.pretrain.model import Losses, Transformer
+from pipeline.pretrain.data.batch import Batch
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.model.transformer import Losses, Transformer
 from pipeline.pretrain.ranks import Place
 from pipeline.pretrain.stopping import ASKED
+from pipeline.pretrain.training.checkpoint import latest
+from pipeline.pretrain.training.loop import train
+from pipeline.pretrain.training.metrics import read_metrics
 from tests.pipeline.pretrain.conftest import document_id, sentences
 from tests.pipeline.pretrain.test_pretrain_loop import curve
 

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.pretrain.batches import Batches
 from pipeline.pretrain.config import Job, TokenData, TrainConfig
-from pipeline.pretrain.data import Corpus, open_corpus
-from pipeline.pretrain.loop import train
-from pipeline.pretrain.metrics import read_metrics
-from pipeline.pretrain.mixture import Mixture, Stage, Stratum
-from pipeline.pretrain.order import batch_windows
+from pipeline.pretrain.data.batches import Batches
+from pipeline.pretrain.data.corpus import Corpus, open_corpus
+from pipeline.pretrain.data.mixture import Mixture, Stage, Stratum
+from pipeline.pretrain.data.order import batch_windows
+from pipeline.pretrain.data.strata import Buckets, Stratification
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.strata import Buckets, Stratification
+from pipeline.pretrain.training.loop import train
+from pipeline.pretrain.training.metrics import read_metrics
 from tests.pipeline.pretrain.conftest import EOS, SMALL, document_id, run_ranks, sentences, token_data, write_shard
 
 MakeJob = Callable[..., Job]

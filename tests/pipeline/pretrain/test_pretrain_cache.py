@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pretrain.cache import Cache
 from pipeline.pretrain.config import Experts, RopeScaling, Shape
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.cache import Cache
+from pipeline.pretrain.model.transformer import Transformer
 from tests.pipeline.pretrain.conftest import SMALL
 from tests.pipeline.pretrain.test_pretrain_model import random_tokens, varied
 

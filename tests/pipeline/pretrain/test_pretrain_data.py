@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.pretrain.data import Corpus, open_corpus
+from pipeline.pretrain.data.corpus import Corpus, open_corpus
 from tests.pipeline.pretrain.conftest import EOS, document_id, sentences, token_data, write_shard
 
 

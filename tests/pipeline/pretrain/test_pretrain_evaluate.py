@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.pretrain.data import Corpus, open_corpus
-from pipeline.pretrain.evaluate import score
+from pipeline.pretrain.data.corpus import Corpus, open_corpus
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.unigram import unigram_nats
-from pipeline.pretrain.windows import Cut, document_nats
+from pipeline.pretrain.training.evaluate import score
+from pipeline.pretrain.training.unigram import unigram_nats
+from pipeline.pretrain.training.windows import Cut, document_nats
 from tests.pipeline.pretrain.conftest import EOS, VOCABULARY, sentences, token_bytes, token_data, write_shard
 
 

@@ -10,11 +10,11 @@ from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-from pipeline.pretrain.batch import IGNORED, Batch
 from pipeline.pretrain.config import Experts as Sizes
 from pipeline.pretrain.config import Shape
-from pipeline.pretrain.experts import Experts, imbalance
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.data.batch import IGNORED, Batch
+from pipeline.pretrain.model.experts import Experts, imbalance
+from pipeline.pretrain.model.transformer import Transformer
 from tests.pipeline.pretrain.test_pretrain_model import random_tokens, varied
 
 

@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Experts, RopeScaling, Shape
-from pipeline.pretrain.export import write_model
-from pipeline.pretrain.load import LoadedModel, load_files, load_model, stretched
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.export import write_model
+from pipeline.pretrain.model.load import LoadedModel, load_files, load_model, stretched
+from pipeline.pretrain.model.transformer import Transformer
 from tests.pipeline.pretrain.conftest import SMALL
 from tests.pipeline.pretrain.test_pretrain_model import random_tokens, varied
 

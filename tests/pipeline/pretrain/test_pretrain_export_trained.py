@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from pipeline.errors import RunFailedError
-from pipeline.pretrain.checkpoint import latest, load_weights
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.export import export
-from pipeline.pretrain.load import load_model
-from pipeline.pretrain.loop import train
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.export import export
+from pipeline.pretrain.model.load import load_model
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Place
+from pipeline.pretrain.training.checkpoint import latest, load_weights
+from pipeline.pretrain.training.loop import train
 from tests.pipeline.pretrain.conftest import SMALL, VOCABULARY
 
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from pipeline.errors import RunFailedError, UserError
-from pipeline.pretrain.checkpoint import Checkpoints, latest
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.loop import train
-from pipeline.pretrain.metrics import MetricsFile, read_metrics
 from pipeline.pretrain.ranks import Place
+from pipeline.pretrain.training.checkpoint import Checkpoints, latest
+from pipeline.pretrain.training.loop import train
+from pipeline.pretrain.training.metrics import MetricsFile, read_metrics
 
 MakeJob = Callable[..., Job]
 

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.pretrain.batch import IGNORED, Batch, next_token_batch
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job, Objective
-from pipeline.pretrain.documents import Int64s
-from pipeline.pretrain.loader import Loader, StepBatch
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.data.batch import IGNORED, Batch, next_token_batch
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.data.documents import Int64s
+from pipeline.pretrain.data.loader import Loader, StepBatch
+from pipeline.pretrain.data.source import RowSource
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.source import RowSource
 from tests.pipeline.pretrain.conftest import EOS, SMALL, VOCABULARY, sentences
 from tests.pipeline.pretrain.test_pretrain_packed import packing, settings
 

@@ -16,9 +16,9 @@ import pytest
 from pipeline.errors import RunFailedError, UserError
 from pipeline.pretrain import local
 from pipeline.pretrain.config import Experts, Job
-from pipeline.pretrain.loop import train
-from pipeline.pretrain.metrics import read_metrics
 from pipeline.pretrain.ranks import Place
+from pipeline.pretrain.training.loop import train
+from pipeline.pretrain.training.metrics import read_metrics
 from tests.pipeline.pretrain.conftest import SMALL, document_id, run_ranks, sentences, token_data, write_shard
 
 MakeJob = Callable[..., Job]
@@ -198,7 +198,7 @@ def test_text_teaches_more_than_the_same_tokens_shuffled(make_job: MakeJob, tmp_
 
 
 def _held_out_rows(job: Job, data: object) -> set[int]:
-    from pipeline.pretrain.data import open_corpus  # only here
+    from pipeline.pretrain.data.corpus import open_corpus  # only here
 
     corpus = open_corpus(data, held_out_fraction=job.config.held_out_fraction, seed=job.config.seed)
     return {int(start) // 61 for start in corpus.held_out.start}  # every document has 60 tokens and the EOS

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pretrain.mixture import Draw, Mixture, Stage, Stratum, read_mixture, stratum_windows
-from pipeline.pretrain.strata import Stratification
+from pipeline.pretrain.data.mixture import Draw, Mixture, Stage, Stratum, read_mixture, stratum_windows
+from pipeline.pretrain.data.strata import Stratification
 
 LENGTH = 4
 """Tokens of a sequence."""

@@ -8,14 +8,14 @@ import math
 import pytest
 import torch
 
-from pipeline.pretrain.batch import IGNORED, Batch
 from pipeline.pretrain.config import PRESETS, Experts, RopeScaling, Shape
-from pipeline.pretrain.feed_forward import ReLU2, SwiGLU
-from pipeline.pretrain.model import Transformer, squared_normalizers, token_nats
-from pipeline.pretrain.norm import RMSNorm
-from pipeline.pretrain.rope import rotate, rotation
-from pipeline.pretrain.sight import Sight
-from pipeline.pretrain.vocabulary import padded_vocabulary
+from pipeline.pretrain.data.batch import IGNORED, Batch
+from pipeline.pretrain.model.feed_forward import ReLU2, SwiGLU
+from pipeline.pretrain.model.norm import RMSNorm
+from pipeline.pretrain.model.rope import rotate, rotation
+from pipeline.pretrain.model.sight import Sight
+from pipeline.pretrain.model.transformer import Transformer, squared_normalizers, token_nats
+from pipeline.pretrain.model.vocabulary import padded_vocabulary
 from tests.pipeline.pretrain.conftest import SMALL
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.pretrain.batch import IGNORED, Batch
 from pipeline.pretrain.config import Objective
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.data.batch import IGNORED, Batch
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.objectives import check_objective, prepare
 from pipeline.pretrain.objectives.span import fitting, most_spans
 from tests.pipeline.pretrain.conftest import SMALL

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from pipeline.pretrain.config import Experts, Shape, TrainConfig
-from pipeline.pretrain.model import Transformer
-from pipeline.pretrain.muon import Muon, orthogonal
-from pipeline.pretrain.optim import make_optimizers, update
-from pipeline.pretrain.schedule import learning_rate
+from pipeline.pretrain.model.transformer import Transformer
+from pipeline.pretrain.training.muon import Muon, orthogonal
+from pipeline.pretrain.training.optim import make_optimizers, update
+from pipeline.pretrain.training.schedule import learning_rate
 
 SMALL = Shape(layers=1, dim=8, heads=2, kv_heads=1, ffn_dim=8)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pretrain.order import batch_windows, mix, permute
+from pipeline.pretrain.data.order import batch_windows, mix, permute
 
 
 def slow_mix(value: int) -> int:

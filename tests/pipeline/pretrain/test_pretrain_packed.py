@@ -17,14 +17,14 @@ import pytest
 from operators.tokenize.packing.layout import Documents, write_packed
 from operators.tokenize.packing.policies import best_fit, concat
 from pipeline.errors import UserError
-from pipeline.pretrain.batch import IGNORED, next_token_batch
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job, PackedFiles, TokenData, TrainConfig
-from pipeline.pretrain.data import Corpus, open_corpus
-from pipeline.pretrain.mixture import Mixture, Stage, Stratum
-from pipeline.pretrain.packed import PackedRows
-from pipeline.pretrain.pieces import PIECE
-from pipeline.pretrain.strata import Stratification
+from pipeline.pretrain.data.batch import IGNORED, next_token_batch
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.data.corpus import Corpus, open_corpus
+from pipeline.pretrain.data.mixture import Mixture, Stage, Stratum
+from pipeline.pretrain.data.packed import PackedRows
+from pipeline.pretrain.data.pieces import PIECE
+from pipeline.pretrain.data.strata import Stratification
 from tests.pipeline.pretrain.conftest import EOS, SMALL, document_id, write_shard
 
 VOCABULARY = 60_000

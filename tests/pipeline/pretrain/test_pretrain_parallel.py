@@ -12,12 +12,12 @@ import pytest
 
 from pipeline.errors import StoppedError
 from pipeline.pretrain import local
-from pipeline.pretrain.checkpoint import latest
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.loop import train
-from pipeline.pretrain.metrics import read_metrics
 from pipeline.pretrain.ranks import Place
 from pipeline.pretrain.stopping import ASKED
+from pipeline.pretrain.training.checkpoint import latest
+from pipeline.pretrain.training.loop import train
+from pipeline.pretrain.training.metrics import read_metrics
 from tests.pipeline.pretrain.conftest import run_ranks
 
 MakeJob = Callable[..., Job]

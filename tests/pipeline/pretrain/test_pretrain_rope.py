@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from pipeline.pretrain.config import RopeScaling
-from pipeline.pretrain.rope import attention_gain, frequencies, rotation
+from pipeline.pretrain.model.rope import attention_gain, frequencies, rotation
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Experts, Job, TokenData, TrainConfig
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Agreement, Place
 from pipeline.pretrain.sharding import distribute as distributing
 from pipeline.pretrain.sharding.distribute import distribute, groups, make_gradients
@@ -165,7 +165,7 @@ def test_what_cannot_run_is_refused_before_the_start() -> None:
 
 def test_a_compiled_model_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the compiler's front end: what inductor makes of the graph is torch's own business, and takes minutes."""
-    from pipeline.pretrain.batch import next_token_batch  # only here
+    from pipeline.pretrain.data.batch import next_token_batch  # only here
 
     monkeypatch.setattr(distributing, "COMPILER", "eager")
     tokens = torch.randint(0, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(0)).numpy()

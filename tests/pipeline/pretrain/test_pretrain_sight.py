@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from pipeline.pretrain import sight, varlen
-from pipeline.pretrain.batch import next_token_batch
-from pipeline.pretrain.model import Transformer
-from pipeline.pretrain.sight import Seen, dense_mask, document_ends, make_sight
+from pipeline.pretrain.data.batch import next_token_batch
+from pipeline.pretrain.model import sight, varlen
+from pipeline.pretrain.model.sight import Seen, dense_mask, document_ends, make_sight
+from pipeline.pretrain.model.transformer import Transformer
 from tests.pipeline.pretrain.conftest import SMALL
 from tests.pipeline.pretrain.test_pretrain_model import random_tokens, varied
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.pretrain.spikes import NUM_STEPS, Spikes
+from pipeline.pretrain.training.spikes import NUM_STEPS, Spikes
 
 CPU = torch.device("cpu")
 

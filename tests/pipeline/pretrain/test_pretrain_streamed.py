@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StoppedError, UserError
-from pipeline.pretrain.arrivals import ARRIVALS, Arrivals, ArrivalsFile, streaming, wait_for_all
-from pipeline.pretrain.batches import checked_batches
 from pipeline.pretrain.config import Job, TrainConfig
-from pipeline.pretrain.source import RowSource
+from pipeline.pretrain.data.arrivals import ARRIVALS, Arrivals, ArrivalsFile, streaming, wait_for_all
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.data.source import RowSource
+from pipeline.pretrain.data.streamed import StreamedRows
 from pipeline.pretrain.stopping import ASKED
-from pipeline.pretrain.streamed import StreamedRows
 from tests.pipeline.pretrain.conftest import EOS, SMALL, VOCABULARY, document_id, sentences, token_data, write_shard
 
 LENGTH = 16

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from pipeline.errors import UserError
 from pipeline.fingerprint import digest
 from pipeline.pretrain.config import PRESETS, Experts, RopeScaling, Shape
-from pipeline.pretrain.mixture import Mixture, Stage, Stratum
-from pipeline.pretrain.strata import Stratification
+from pipeline.pretrain.data.mixture import Mixture, Stage, Stratum
+from pipeline.pretrain.data.strata import Stratification
 from pipeline.pretrain.work import Pretrain
 from pipeline.work import Extent, Task
 from tests.pipeline.pretrain.conftest import EOS, VOCABULARY, document_id, sentences, write_shard

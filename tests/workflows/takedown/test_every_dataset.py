@@ -14,8 +14,8 @@ import pytest
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
 from pipeline.pairs import representative
-from pipeline.pretrain.batches import Batches
-from pipeline.pretrain.data import open_corpus
+from pipeline.pretrain.data.batches import Batches
+from pipeline.pretrain.data.corpus import open_corpus
 from pipeline.pretrain.work import Pretrain
 from pipeline.session import Settings
 from pipeline.session import run as run_workflow

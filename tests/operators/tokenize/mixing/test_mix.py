@@ -21,8 +21,8 @@ from operators.tokenize.mixing.mix import Mix
 from operators.tokenize.mixing.plan import Amount, Request, Span, plan
 from pipeline.errors import UserError
 from pipeline.fingerprint import digest
-from pipeline.pretrain.mixture import Mixture, read_mixture
-from pipeline.pretrain.strata import Stratification
+from pipeline.pretrain.data.mixture import Mixture, read_mixture
+from pipeline.pretrain.data.strata import Stratification
 from pipeline.pretrain.work import Pretrain
 from pipeline.work import Extent, Task
 from pipeline.workflow import Step, Workflow

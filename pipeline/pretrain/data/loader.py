@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.pretrain.batch import IGNORED, Batch, next_token_batch
 from pipeline.pretrain.config import Job, Objective
-from pipeline.pretrain.documents import Int64s
-from pipeline.pretrain.order import mix
+from pipeline.pretrain.data.batch import IGNORED, Batch, next_token_batch
+from pipeline.pretrain.data.documents import Int64s
+from pipeline.pretrain.data.order import mix
+from pipeline.pretrain.data.source import RowSource
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.source import RowSource
 
 _DEPTH = 2
 """Steps read ahead. One hides the reading; a second one hides that it is uneven."""

@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.errors import RunFailedError
-from pipeline.pretrain.checkpoint import latest, load_weights
 from pipeline.pretrain.config import Job, Shape
-from pipeline.pretrain.layout import CLASSES, OWN_TYPE, model_type, to_theirs
-from pipeline.pretrain.model import Transformer
-from pipeline.pretrain.rope import ntk_theta
+from pipeline.pretrain.model.layout import CLASSES, OWN_TYPE, model_type, to_theirs
+from pipeline.pretrain.model.rope import ntk_theta
+from pipeline.pretrain.model.transformer import Transformer
+from pipeline.pretrain.training.checkpoint import latest, load_weights
 
 
 def export(job: Job, folder: Path) -> tuple[Path, Path]:

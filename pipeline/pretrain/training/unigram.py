@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.pretrain.data import Corpus
+from pipeline.pretrain.data.corpus import Corpus
 from pipeline.pretrain.ranks import Place, add_up
-from pipeline.pretrain.windows import Nats
+from pipeline.pretrain.training.windows import Nats
 
 
 def unigram_nats(corpus: Corpus, place: Place) -> Nats:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.flops import flops_per_token, measured_peak_flops, peak_flops, utilization
-from pipeline.pretrain.metrics import MetricsFile
+from pipeline.pretrain.data.source import RowSource
+from pipeline.pretrain.model.flops import flops_per_token, measured_peak_flops, peak_flops, utilization
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.schedule import learning_rate
-from pipeline.pretrain.source import RowSource
-from pipeline.pretrain.tensorboard import Board
+from pipeline.pretrain.training.metrics import MetricsFile
+from pipeline.pretrain.training.schedule import learning_rate
+from pipeline.pretrain.training.tensorboard import Board
 
 NAMED_DOCUMENTS = 50
 """Of a batch, in a line or a message; ``python -m pipeline.pretrain.around`` tells all."""

@@ -23,8 +23,8 @@ import xxhash
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
-from pipeline.pretrain.order import mix, permute
-from pipeline.pretrain.strata import Stratification
+from pipeline.pretrain.data.order import mix, permute
+from pipeline.pretrain.data.strata import Stratification
 from pipeline.value import Value
 
 Int64s = NDArray[np.int64]

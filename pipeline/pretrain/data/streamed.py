@@ -21,11 +21,11 @@ import numpy as np
 import xxhash
 
 from pipeline.errors import UserError
-from pipeline.pretrain.arrivals import Arrivals, Arrived
 from pipeline.pretrain.config import Arriving, Job, TokenData, TokenFiles
-from pipeline.pretrain.data import Corpus, open_corpus
-from pipeline.pretrain.documents import Int64s, read_documents
-from pipeline.pretrain.order import mix, permute
+from pipeline.pretrain.data.arrivals import Arrivals, Arrived
+from pipeline.pretrain.data.corpus import Corpus, open_corpus
+from pipeline.pretrain.data.documents import Int64s, read_documents
+from pipeline.pretrain.data.order import mix, permute
 
 _OPEN_WINDOWS = 4
 """Windows kept open: a batch touches one or two, unless windows are tiny."""

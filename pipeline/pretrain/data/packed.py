@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import TrainConfig
-from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.documents import Int64s, read_documents
-from pipeline.pretrain.order import batch_windows
-from pipeline.pretrain.pieces import BREAK, HELD_OUT, document_bounds, document_keys, open_packed
+from pipeline.pretrain.data.corpus import Corpus
+from pipeline.pretrain.data.documents import Int64s, read_documents
+from pipeline.pretrain.data.order import batch_windows
+from pipeline.pretrain.data.pieces import BREAK, HELD_OUT, document_bounds, document_keys, open_packed
 
 
 class _Pieces(NamedTuple):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline.pretrain.varlen import can_attend_by_document
+from pipeline.pretrain.model.varlen import can_attend_by_document
 
 if TYPE_CHECKING:
-    from pipeline.pretrain.cache import Cache
     from pipeline.pretrain.config import Backend
-    from pipeline.pretrain.model import Transformer
+    from pipeline.pretrain.model.cache import Cache
+    from pipeline.pretrain.model.transformer import Transformer
 
 _HOPPER = 9
 """Compute capability from which cuDNN's kernel is the fastest."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import TokenFiles
-from pipeline.pretrain.mixture import Mixture
+from pipeline.pretrain.data.mixture import Mixture
 
 Int64s = NDArray[np.int64]
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Job, TrainConfig
-from pipeline.pretrain.data import Corpus, open_corpus
-from pipeline.pretrain.documents import Int64s
-from pipeline.pretrain.mixture import Draw, stratum_windows
-from pipeline.pretrain.order import batch_windows
-from pipeline.pretrain.packed import PackedRows
-from pipeline.pretrain.source import RowSource
-from pipeline.pretrain.streamed import open_streamed
+from pipeline.pretrain.data.corpus import Corpus, open_corpus
+from pipeline.pretrain.data.documents import Int64s
+from pipeline.pretrain.data.mixture import Draw, stratum_windows
+from pipeline.pretrain.data.order import batch_windows
+from pipeline.pretrain.data.packed import PackedRows
+from pipeline.pretrain.data.source import RowSource
+from pipeline.pretrain.data.streamed import open_streamed
 
 _SLACK = 1.1
 """How many times its limit a stratum may be read: the plan knew neither which documents would be held out, nor windows."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import TokenData
-from pipeline.pretrain.documents import Documents, Int64s, map_payload, read_documents, strata_of
-from pipeline.pretrain.mixture import Mixture
-from pipeline.pretrain.order import UInt64s, mix
+from pipeline.pretrain.data.documents import Documents, Int64s, map_payload, read_documents, strata_of
+from pipeline.pretrain.data.mixture import Mixture
+from pipeline.pretrain.data.order import UInt64s, mix
 
 _NEVER = -1
 """The stratum of what is held out, or of a stratum that is never drawn from."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.pretrain.experts import Experts
+from pipeline.pretrain.model.experts import Experts
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import Shape

@@ -20,10 +20,10 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from pipeline.errors import UserError
-from pipeline.pretrain.checkpoint_writer import Writer, alone_on_purpose
 from pipeline.pretrain.config import Shape, TrainConfig
-from pipeline.pretrain.data import Corpus
+from pipeline.pretrain.data.corpus import Corpus
 from pipeline.pretrain.ranks import from_first
+from pipeline.pretrain.training.checkpoint_writer import Writer, alone_on_purpose
 from pipeline.synced import sync
 
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]

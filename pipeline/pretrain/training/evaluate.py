@@ -21,10 +21,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.pretrain.config import TokenFiles
-from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.parts import Part, parts_by
+from pipeline.pretrain.data.corpus import Corpus
 from pipeline.pretrain.ranks import Place
-from pipeline.pretrain.windows import Cut, Nats, document_nats
+from pipeline.pretrain.training.parts import Part, parts_by
+from pipeline.pretrain.training.windows import Cut, Nats, document_nats
 
 LABELS = ("source", "language")
 """Columns of the tables of documents by which held-out documents are told apart."""

@@ -14,22 +14,22 @@ from torch import Tensor
 
 from pipeline.errors import RunFailedError, StoppedError
 from pipeline.pretrain.around import JOB_FILE
-from pipeline.pretrain.batches import checked_batches
-from pipeline.pretrain.checkpoint import Checkpoints, identity
 from pipeline.pretrain.config import Job
-from pipeline.pretrain.data import Corpus
-from pipeline.pretrain.evaluate import score
-from pipeline.pretrain.loader import Loader, StepBatch
-from pipeline.pretrain.model import Transformer
-from pipeline.pretrain.optim import make_optimizers, update
+from pipeline.pretrain.data.batches import checked_batches
+from pipeline.pretrain.data.corpus import Corpus
+from pipeline.pretrain.data.loader import Loader, StepBatch
+from pipeline.pretrain.data.source import RowSource
+from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Agreement, Place
-from pipeline.pretrain.recorder import NAMED_DOCUMENTS, NotANumberError, Recorder
-from pipeline.pretrain.schedule import learning_rate
 from pipeline.pretrain.sharding.distribute import distribute, make_gradients
-from pipeline.pretrain.source import RowSource
-from pipeline.pretrain.spikes import Spikes
 from pipeline.pretrain.stopping import ASKED
-from pipeline.pretrain.unigram import unigram_nats
+from pipeline.pretrain.training.checkpoint import Checkpoints, identity
+from pipeline.pretrain.training.evaluate import score
+from pipeline.pretrain.training.optim import make_optimizers, update
+from pipeline.pretrain.training.recorder import NAMED_DOCUMENTS, NotANumberError, Recorder
+from pipeline.pretrain.training.schedule import learning_rate
+from pipeline.pretrain.training.spikes import Spikes
+from pipeline.pretrain.training.unigram import unigram_nats
 
 Observer = Callable[[int, bool], None]
 """Called on every rank after each step: (step, whether a checkpoint of it was begun)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import PackedFiles, TokenData
-from pipeline.pretrain.documents import Int64s, mapped, read_documents
+from pipeline.pretrain.data.documents import Int64s, mapped, read_documents
 
 PieceArray = NDArray[np.void]
 UInt8s = NDArray[np.uint8]

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.pretrain.attention import Attention
-from pipeline.pretrain.batch import IGNORED, Batch
-from pipeline.pretrain.experts import Experts
-from pipeline.pretrain.feed_forward import make_feed_forward
-from pipeline.pretrain.norm import RMSNorm
-from pipeline.pretrain.rope import rotation
-from pipeline.pretrain.sight import Seen, Sight, make_sight
-from pipeline.pretrain.vocabulary import padded_vocabulary
+from pipeline.pretrain.data.batch import IGNORED, Batch
+from pipeline.pretrain.model.attention import Attention
+from pipeline.pretrain.model.experts import Experts
+from pipeline.pretrain.model.feed_forward import make_feed_forward
+from pipeline.pretrain.model.norm import RMSNorm
+from pipeline.pretrain.model.rope import rotation
+from pipeline.pretrain.model.sight import Seen, Sight, make_sight
+from pipeline.pretrain.model.vocabulary import padded_vocabulary
 
 if TYPE_CHECKING:
-    from pipeline.pretrain.cache import Cache
     from pipeline.pretrain.config import Backend, Shape
+    from pipeline.pretrain.model.cache import Cache
 
 INIT_STD = 0.02
 

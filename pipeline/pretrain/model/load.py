@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import RopeScaling, Shape
-from pipeline.pretrain.layout import CLASSES, OWN_TYPE, to_ours
-from pipeline.pretrain.model import Transformer
+from pipeline.pretrain.model.layout import CLASSES, OWN_TYPE, to_ours
+from pipeline.pretrain.model.transformer import Transformer
 
 
 @dataclass(frozen=True)

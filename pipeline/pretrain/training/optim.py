@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pipeline.pretrain.muon import Muon
+from pipeline.pretrain.training.muon import Muon
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import TrainConfig
-    from pipeline.pretrain.model import Transformer
+    from pipeline.pretrain.model.transformer import Transformer
 
 _BETAS = (0.9, 0.95)
 

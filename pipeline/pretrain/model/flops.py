@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pipeline.pretrain.vocabulary import padded_vocabulary
+from pipeline.pretrain.model.vocabulary import padded_vocabulary
 
 if TYPE_CHECKING:
     import torch

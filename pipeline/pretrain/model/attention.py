@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pipeline.pretrain.norm import RMSNorm
-from pipeline.pretrain.rope import rotate
-from pipeline.pretrain.varlen import attend_by_document
+from pipeline.pretrain.model.norm import RMSNorm
+from pipeline.pretrain.model.rope import rotate
+from pipeline.pretrain.model.varlen import attend_by_document
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import Backend, Shape
-    from pipeline.pretrain.sight import Sight
+    from pipeline.pretrain.model.sight import Sight
 
 
 class Attention(nn.Module):

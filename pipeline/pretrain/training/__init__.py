@@ -1,0 +1,1 @@
+"""One rank's loop: updates, checkpoints, metrics, evaluation on held-out documents."""
