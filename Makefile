@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 export RAY_USAGE_STATS_ENABLED := 0
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO := 0
 
-.PHONY: quickstart setup test test-peers check bench peers parity bench-heuristics bench-dedup bench-tokenize wheelhouse chaos clean
+.PHONY: quickstart setup test test-peers check bench peers parity bench-heuristics bench-dedup bench-tokenize bench-gpu bench-loader wheelhouse chaos clean
 
 quickstart: setup  ## set everything up and run the main job on the shipped pages
 	$(BIN)/sluice run workflows/recipes/quickstart.yaml --out runs/quickstart
@@ -69,6 +69,12 @@ chaos: setup  ## the long kill sweep: more seeds than the test suite has
 bench-tokenize: setup  ## encoding and training beside tokenizers, tiktoken and the fast engines (docs/benchmarks/tokenization.md); BENCH_DATA as for bench
 	$(BIN)/python -m benchmarks.tokenization $(BENCH_DATA)/base.jsonl.zst
 	$(BIN)/python -m benchmarks.tokenizer_training $(BENCH_DATA)/base.jsonl.zst
+
+bench-loader: setup  ## training batches a second from token shards, one thread (docs/benchmarks/loader.md)
+	$(BIN)/python -m benchmarks.loader
+
+bench-gpu:  ## a training step's share of this GPU's FLOP (docs/guide/planning.md); any python with torch: make bench-gpu PYTHON=python3
+	$(PYTHON) benchmarks/gpu/mfu.py --profile --out mfu.json
 
 test-peers: setup  ## every document and window of exported token shards, read back by the trainers' own readers (docs/benchmarks/token_readers.md)
 	TORCH="$(TORCH)" $(BIN)/python benchmarks/peers/install.py readers

@@ -33,7 +33,8 @@ class FinewebQuality(Filter):
     on line feeds. ``paper``: fewer than 30 characters, a value on a limit goes, copies below 0.1, no limit on line feeds.
     (The paper's table 2 has 0.01 for copies, too.) 0 is a limit like any other; None turns a rule off.
 
-    ``words``: ``unicode`` (see ``segmentation.WordRule``) stands in for NLTK's tokens, ``split`` is ``str.split()``.
+    ``words``: ``unicode`` (see ``segmentation.WordRule``) stands in for NLTK's tokens, ``spacy`` is
+    spaCy's English, ``split`` is ``str.split()``.
     ``end_marks``: by default 159 characters, Unicode's Sentence_Terminal with three Khmer signs more, the Chinese marks among them;
     closing quotes and brackets are not, so that a line of dialogue does not end in one. ``exempt_unpunctuated``: a text in
     which no line has an end mark passes the first rule, for scripts and sites that write none. ``by_language`` names a
