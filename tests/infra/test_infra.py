@@ -234,7 +234,7 @@ def test_image_gets_what_the_packages_need() -> None:
 def test_image_has_the_console_script_and_warm_kernels() -> None:
     assert PROJECT["scripts"]["sluice"] == "workflows.cli:main"
     runs = [" ".join(line) for line in dockerfile() if line[0] == "RUN"]
-    assert any("pip install" in run and '".[s3,fast]"' in run for run in runs)
+    assert any("pip install" in run and '".[s3,fast,evaluation]"' in run for run in runs)
     assert "s3" in PROJECT["optional-dependencies"]
     # Each is tried while the image is built, after it stopped being root.
     last = runs[-1]

@@ -23,7 +23,8 @@ class Board:
         except ImportError as error:
             msg = "tensorboard: true needs the package tensorboardX: install it (it comes with ray[train]), or set it to false"
             raise UserError(msg) from error
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+        # Files are named by the second they were begun in; the step tells those of one second apart, and which is later.
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1, filename_suffix=f".{step:08d}")
 
     def write(self, line: Mapping[str, Any]) -> None:
         """The numbers of a line of the metrics: ``train/loss``, of an evaluation ``held_out/bits_per_byte``."""
