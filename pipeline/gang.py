@@ -11,7 +11,7 @@ from dataclasses import replace
 from pipeline.backends.backend import Backend, Finished
 from pipeline.commit import Commit
 from pipeline.errors import RunFailedError, StoppedError, UserError
-from pipeline.pretrain.stopping import ASKED
+from pipeline.pretrain.stopping import ASKED, SAVE_S, STOP_FILE
 from pipeline.storage import Storage
 from pipeline.watch import MetricsWatch
 from pipeline.worker import Assignment, TaskSpec, execute
@@ -46,6 +46,7 @@ class Gang:
     def start(self) -> None:
         """Begin; returns at once."""
         ASKED.clear()
+        (self.home / STOP_FILE).unlink(missing_ok=True)  # of a driver that was killed while it stopped
         self._note(f"{self.name}: training in {self.home}")
         self._open.enter_context(MetricsWatch(self.home / "metrics.jsonl", self.name, self._note))
         # Not of an executor: the interpreter would wait for it at its end, also where the training never ends.
@@ -72,12 +73,19 @@ class Gang:
                 failed.__cause__ = error
                 return Finished(self._assignment, error=failed)
 
-    def end(self, backend: Backend) -> None:
-        """Take its processes away, upon which the thread ends. Checkpoints stay."""
+    def ask(self) -> None:
+        """Ask its processes, wherever they are, to end with a checkpoint."""
         ASKED.set()
+        (self.home / STOP_FILE).touch()
+
+    def end(self, backend: Backend) -> None:
+        """Let its processes leave a last checkpoint, then take them away, upon which the thread ends. Checkpoints stay."""
+        self.ask()
+        wait([self._future], SAVE_S)
         backend.close()
         if wait([self._future], DRAIN_S).done:
             ASKED.clear()
+        (self.home / STOP_FILE).unlink(missing_ok=True)
         self._open.close()
 
     def _work(self) -> None:

@@ -118,7 +118,7 @@ class Driver:
             self._drain()
             msg = "stopped; the same command goes on from here"
             raise StoppedError(msg)
-        ASKED.set()
+        self._gang.ask()
         self._drain()
         self._gang.end(self.backend)
         self._gang = None

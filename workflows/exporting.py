@@ -27,6 +27,7 @@ class To(StrEnum):
     TITAN = "titan"
     PARQUET = "parquet"
     JSONL = "jsonl"
+    HUGGINGFACE = "huggingface"
 
 
 class Links(StrEnum):
@@ -40,9 +41,9 @@ class Links(StrEnum):
 @exporting.command()
 def export(  # noqa: PLR0913  # the options of a command
     run: RunFolder,
-    step: Annotated[str, typer.Argument(help="Step of the recipe: token shards or documents.", show_default=False)],
+    step: Annotated[str, typer.Argument(help="Step of the recipe: token shards, documents or a model.", show_default=False)],
     *,
-    to: Annotated[To, typer.Option(help="Who is to read it; documents go to parquet or jsonl.", show_default=False)],
+    to: Annotated[To, typer.Option(help="Who is to read it; documents go to parquet or jsonl, models to huggingface.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder to make.", show_default=False)],
     split: Annotated[
         list[str] | None,
@@ -53,8 +54,12 @@ def export(  # noqa: PLR0913  # the options of a command
         Links, typer.Option(help="For bytes that are the run's: hard or soft links, or copies.")
     ] = Links.HARD,
     compress: Annotated[bool, typer.Option("--compress", help="JSON lines as .jsonl.zst.")] = False,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Of a model: this one.", show_default="the one that the model's tokens were made with"),
+    ] = None,
 ) -> None:
     """Lay out what a step holds as a trainer, or another program, reads it."""
     from workflows.commands.export import Asked, export_step
 
-    export_step(run, step, out, Asked(to.value, tuple(split or ()), seed, links.value, compress))
+    export_step(run, step, out, Asked(to.value, tuple(split or ()), seed, links.value, compress, tokenizer))

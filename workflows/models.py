@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from operators.tokenize.decoding import Decoder
 from operators.tokenize.encoder import Encoder
 from operators.tokenize.foreign.files import tokenizer_json
-from operators.tokenize.tokens import Tokenize
+from operators.tokenize.trained_with import tokenizer_of
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Objective
 from pipeline.pretrain.work import Pretrain
-from pipeline.work import owner
 from workflows.problems import near
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def find_model(named: str, tokenizer: Path | None = None) -> Found:
     if not shards:
         msg = f"step {dataset.name!r} of {run.storage.uri} has trained no model yet; run the workflow first"
         raise UserError(msg)
-    path = tokenizer if tokenizer is not None else _tokenizer_of(dataset)
+    path = tokenizer if tokenizer is not None else tokenizer_of(dataset)
     return Found(named, shards[0].file(".safetensors"), shards[0].file(".config.json"), path, dataset)
 
 
@@ -163,44 +162,3 @@ def _only_model(run: Run, named: str) -> str:
         msg = f"{named} trained {those if models else 'no model'}"
         raise UserError(msg)
     return models[0]
-
-
-def _tokenizer_of(model: Dataset) -> Path:
-    """The tokenizer that the tokens a model was trained on were made with.
-
-    Raises:
-        UserError: it is gone, or another one now.
-    """
-    run = model.run
-    tokens = _tokens_of(run, model.name)
-    of = run.facts["recipe"][owner(tokens)][Tokenize.__name__]["tokenizer"]["Artifact"]
-    if of["step"] is not None:
-        made = run[of["step"]].shards()
-        path = made[0].file(".json") if made else None
-    else:
-        path = Path(of["file"])
-    if path is None or not path.is_file():
-        msg = f"{run.storage.uri}: the tokenizer of step {tokens!r}, {path or of['step']}, is gone; give it by --tokenizer"
-        raise UserError(msg)
-    shards = run[tokens].shards()
-    wanted = shards[0].facts.get("tokenizer_sha256") if shards else None
-    found = Encoder.load(path, "tokenizers").sha256
-    if wanted is not None and found != wanted:
-        msg = (
-            f"the tokenizer {path} has sha256 {found}, and the tokens of step {tokens!r} were made with {wanted}; put it "
-            "back, or give that one by --tokenizer"
-        )
-        raise UserError(msg)
-    return path
-
-
-def _tokens_of(run: Run, name: str) -> str:
-    """The node of the tokens that a model's inputs come from."""
-    ahead = [name]
-    while ahead:
-        node = ahead.pop(0)
-        if Tokenize.__name__ in run.facts["recipe"].get(owner(node), {}):
-            return owner(node)
-        ahead += run.nodes[node]["inputs"].values()
-    msg = f"no tokens step before {name!r} in {run.storage.uri}; give the tokenizer by --tokenizer"
-    raise UserError(msg)

@@ -12,7 +12,8 @@ from pipeline.evaluation.spans import Span, SpanScore
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """Texts to their ids, without marks."""
-Score = Callable[[Sequence[Span]], list[SpanScore]]
+Score = Callable[[Sequence[Span]], Sequence[SpanScore | None]]
+"""None of a span too long for the model."""
 RULES = ("sum", "per_token", "per_byte")
 """Of the log-probability of a choice, of it by its tokens, of it by its UTF-8 bytes: the largest is chosen. The second
 and the third take away what a longer text loses by its length."""
@@ -42,7 +43,8 @@ def answer(items: Sequence[Choices], encode: Encode, score: Score, begin_id: int
     """Score every choice of every question.
 
     All choices of a question are predicted from the same tokens: those that all of prompt, and prompt and choice, begin
-    with. A token that spans the end of the prompt therefore counts as part of each choice.
+    with. A token that spans the end of the prompt therefore counts as part of each choice. Questions with a choice too
+    long for the model are left out.
     """
     texts = [text for item in items for text in (item.prompt, *(item.prompt + choice for choice in item.choices))]
     ids = iter(encode(texts))
@@ -53,7 +55,13 @@ def answer(items: Sequence[Choices], encode: Encode, score: Score, begin_id: int
         first = min(min(_common(prompt, one), len(one) - 1) for one in whole)
         spans += [Span((begin_id, *one), first + 1) for one in whole]
     scores = iter(score(spans))
-    return [Answered(item, tuple(next(scores) for _ in item.choices)) for item in items]
+    found = []
+    for item in items:
+        of = [next(scores) for _ in item.choices]
+        scored = tuple(one for one in of if one is not None)
+        if len(scored) == len(of):
+            found.append(Answered(item, scored))
+    return found
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:
@@ -84,7 +92,7 @@ def _told(answered: Sequence[Answered]) -> dict[str, Any]:
     }
     for rule in RULES:
         share = sum(one.credit(rule) for one in answered) / len(answered)
-        error = math.sqrt(share * (1 - share) / len(answered))
+        error = math.sqrt(share * (1 - share) / len(answered)) if len(answered) > 1 else None  # one tells no spread
         found[f"accuracy_{rule}"] = {"value": share, "standard_error": error}
     num_bytes = sum(len(choice.encode()) for _, choice in right)
     found["answer_bits_per_byte"] = sum(score.nats for score, _ in right) / (math.log(2) * num_bytes)

@@ -40,7 +40,8 @@ def continue_all(items: Sequence[Prompt], encode: Encode, score: Score, begin_id
     """Have every prompt continued, and the first reference of each scored as a continuation.
 
     A model writes after the tokens of the prompt. A reference is scored from the first token on that the prompt with it
-    and without it do not share, so a token that spans the prompt's end counts as part of the reference.
+    and without it do not share, so a token that spans the prompt's end counts as part of the reference. Prompts with a
+    first reference too long for the model are left out.
     """
     prompts = encode([item.prompt for item in items])
     wholes = encode([item.prompt + item.references[0] for item in items])
@@ -49,8 +50,9 @@ def continue_all(items: Sequence[Prompt], encode: Encode, score: Score, begin_id
         pairs = zip(prompt, whole, strict=False)
         first = next((number for number, (one, other) in enumerate(pairs) if one != other), len(prompt))
         spans.append(Span((begin_id, *whole), min(first, len(whole) - 1) + 1))
-    written = write(prompts)
-    return [Continued(*one) for one in zip(items, written, score(spans), strict=True)]
+    scored = [(at, one) for at, one in enumerate(score(spans)) if one is not None]
+    written = write([prompts[at] for at, _ in scored])
+    return [Continued(items[at], text, one) for (at, one), text in zip(scored, written, strict=True)]
 
 
 def told(continued: Sequence[Continued]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.errors import UserError
 from pipeline.pretrain.data.batch import IGNORED
 from pipeline.pretrain.model.transformer import token_nats
 
@@ -49,14 +48,13 @@ class SpanScore:
 @torch.inference_mode()
 def span_scores(
     logits: Logits, spans: Sequence[Span], *, max_length: int, vocab_size: int, device: torch.device
-) -> list[SpanScore]:
+) -> list[SpanScore | None]:
     """Score spans, those of like length together. max_length: positions of the model. vocab_size: its ids.
 
-    Raises:
-        UserError: what is to be predicted has more tokens than the model has positions.
+    None of a span of which more tokens are to be predicted than the model has positions.
     """
-    kept = [_kept(span, max_length) for span in spans]
-    order = sorted(range(len(spans)), key=lambda number: len(kept[number].ids))
+    kept = {number: part for number, span in enumerate(spans) if (part := _kept(span, max_length)) is not None}
+    order = sorted(kept, key=lambda number: len(kept[number].ids))
     found: dict[int, SpanScore] = {}
     while order:
         longest = len(kept[order[-1]].ids) - 1
@@ -66,11 +64,11 @@ def span_scores(
         for number, (nats, right) in zip(batch, scores, strict=True):
             whole, part = spans[number], kept[number]
             found[number] = SpanScore(nats, len(part.ids) - part.first, right, cut=len(part.ids) < len(whole.ids))
-    return [found[number] for number in range(len(spans))]
+    return [found.get(number) for number in range(len(spans))]
 
 
-def _kept(span: Span, max_length: int) -> Span:
-    """The last tokens of a span, as many as the model can see and predict."""
+def _kept(span: Span, max_length: int) -> Span | None:
+    """The last tokens of a span, as many as the model can see and predict; None where that is not all to be predicted."""
     if not 1 <= span.first < len(span.ids):
         msg = f"a span predicts tokens {span.first} to {len(span.ids)}"
         raise ValueError(msg)
@@ -78,11 +76,7 @@ def _kept(span: Span, max_length: int) -> Span:
     if over <= 0:
         return span
     if over >= span.first:
-        msg = (
-            f"{len(span.ids) - span.first} tokens are to be predicted after a beginning, and the model has {max_length} "
-            f"positions; shorten that text"
-        )
-        raise UserError(msg)
+        return None
     return Span(span.ids[over:], span.first - over)
 
 

@@ -30,7 +30,7 @@ def around(home: Path, step: int | None = None, width: int = 1) -> Iterator[dict
     """A line for each step of a training that is at most ``width`` from ``step``, or from those that stand out.
 
     Raises:
-        UserError: no training has begun in that folder, or it has not come to that step.
+        UserError: no training has begun in that folder, or it has not come to that step, or its shards are not told of.
     """
     path = home / JOB_FILE
     if not path.is_file():
@@ -40,7 +40,7 @@ def around(home: Path, step: int | None = None, width: int = 1) -> Iterator[dict
     if step is not None and step not in lines:
         msg = f"step {step} is not in {home / 'metrics.jsonl'}, which has {len(lines)} steps"
         raise UserError(msg)
-    _, source = checked_batches(Job.model_validate_json(path.read_text(encoding="utf-8")), 1)
+    _, source = checked_batches(Job.model_validate_json(path.read_text(encoding="utf-8")), 1, wait=False)
     centres = standing_out(lines) if step is None else [step]
     for near in sorted({centre + shift for centre in centres for shift in range(-width, width + 1)} & lines.keys()):
         told = {name: lines[near][name] for name in _TOLD if name in lines[near]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -10,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
+_PATIENCE_S = 10.0
+"""For ranks that stop to meet; within the 25 s that a launcher leaves them for a last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Agreement:
     def __init__(self) -> None:
         """Every rank makes one, at the same place."""
         self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        # Of its own, since a vote of ``any`` may be under way on some ranks only.
+        self._at = dist.new_group(backend="gloo") if dist.is_initialized() else None
         self._asked: tuple[Tensor, dist.Work | None] | None = None
 
     def any(self, mine: bool) -> bool:
@@ -69,6 +74,23 @@ class Agreement:
         votes = torch.tensor([int(mine)])
         self._asked = votes, dist.all_reduce(votes, group=self._group, async_op=True)
         return before
+
+    def all_at(self, step: int, patience_s: float = _PATIENCE_S) -> bool:
+        """Whether every rank asks this at the same step; False where one does not come. Ask it last, before giving up.
+
+        A rank that goes on with a step waits in that step's collectives for those that do not, and cannot come here.
+        """
+        if self._at is None:
+            return True
+        ends = torch.tensor([step, -step])
+        try:
+            work = dist.all_reduce(ends, dist.ReduceOp.MAX, group=self._at, async_op=True)
+            if work is not None:
+                work.wait(timedelta(seconds=patience_s))
+        except RuntimeError:  # gloo's word for out of time, and for a rank that is gone
+            return False
+        highest, lowest_negated = ends.tolist()
+        return highest == -lowest_negated
 
     def _answer(self) -> bool:
         if self._asked is None:

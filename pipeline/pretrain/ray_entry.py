@@ -18,12 +18,13 @@ from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from pipeline.errors import RunFailedError, UserError
+from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.lifeline import import_path
 from pipeline.pretrain.ranks import Place, current_place, from_first
 from pipeline.pretrain.sharding.world import check_ranks, usable_ranks
+from pipeline.pretrain.stopping import asked_by_file
 from pipeline.pretrain.training.loop import Observer, train
 
 Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
@@ -34,6 +35,8 @@ _START_TIMEOUT_S = 300
 """Ray's 60 s are too few for importing torch on busy disks and cores."""
 _COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 _REFUSED = "refused.txt"
+_OURS = (UserError, RunFailedError, StoppedError)
+"""What ends a training for good: Ray must not start it anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
     Raises:
         UserError: the recipe or the corpus is at fault.
         RunFailedError: the loss is no longer a number, or workers died more often than Ray Train brings them back.
+        StoppedError: somebody asked for it, by ``stopping.STOP_FILE``; there is a checkpoint, as ``train`` says.
     """
     asked = Workers(count=workers) if isinstance(workers, int) else workers
     _check(job, asked)
@@ -93,7 +97,7 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
     if refused.exists():
         kind, _, message = refused.read_text(encoding="utf-8").partition("\n")
         refused.unlink()
-        raise (UserError if kind == UserError.__name__ else RunFailedError)(message)
+        raise {one.__name__: one for one in _OURS}[kind](message)
 
 
 def _check(job: Job, asked: Workers) -> None:
@@ -118,8 +122,9 @@ def _worker(given: dict[str, Any]) -> None:
     if place is None:
         return
     try:
-        train(job, place, observe)
-    except (UserError, RunFailedError) as error:
+        with asked_by_file(Path(job.home)):
+            train(job, place, observe)
+    except _OURS as error:
         # Would fail again in the same way, so Ray must not see it: every rank ends in peace, the driver raises.
         if place.rank == 0:
             refused = Path(job.home) / _REFUSED

@@ -53,7 +53,8 @@ def run_again(undisturbed: Done, folder: Path, pages: str, *more: str) -> Path:
     return out
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.sweep), 3])
+@pytest.mark.sweep
+@pytest.mark.parametrize("workers", [1, 3])
 def test_worker_counts(undisturbed: Done, tmp_path: Path, workers: int) -> None:
     out = run_again(undisturbed, tmp_path, "../../samples/*.warc.gz", "--workers", str(workers))
     assert token_hashes(out) == token_hashes(undisturbed.out)

@@ -166,16 +166,8 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     return {
         "model": asked.model,
         "texts": _texts(judge, sources),
-        "choices": {
-            name: by_choice.told(by_choice.answer(items, judge.encode, judge.score, judge.begin_id))
-            for name, items in questions.items()
-        },
-        "continuations": {
-            name: by_continuation.told(
-                by_continuation.continue_all(items, judge.encode, judge.score, judge.begin_id, judge.write)
-            )
-            for name, items in prompts.items()
-        },
+        "choices": {name: _choices(judge, name, items) for name, items in questions.items()},
+        "continuations": {name: _continuations(judge, name, items) for name, items in prompts.items()},
     }
 
 
@@ -214,6 +206,32 @@ def _texts(judge: Judge, sources: Mapping[str, Iterator[Texts]]) -> Results:
     return found
 
 
+def _choices(judge: Judge, name: str, items: Sequence[Choices]) -> dict[str, Any]:
+    answered = by_choice.answer(items, judge.encode, judge.score, judge.begin_id)
+    return {"too_long": _too_long(judge, name, items, answered), **by_choice.told(answered)}
+
+
+def _continuations(judge: Judge, name: str, items: Sequence[Prompt]) -> dict[str, Any]:
+    continued = by_continuation.continue_all(items, judge.encode, judge.score, judge.begin_id, judge.write)
+    return {"too_long": _too_long(judge, name, items, continued), **by_continuation.told(continued)}
+
+
+def _too_long(judge: Judge, name: str, items: Sequence[object], scored: Sequence[object]) -> int:
+    """How many were left out."""
+    if not scored:
+        msg = (
+            f"{name}: every line has a choice or a reference of more tokens than the model has positions "
+            f"({judge.model.max_length}); give shorter ones, or a model of longer sequences"
+        )
+        raise UserError(msg)
+    return len(items) - len(scored)
+
+
+def _show_too_long(told: Mapping[str, Any], what: str) -> None:
+    if told["too_long"]:
+        typer.echo(f"left out: {told['too_long']:,} {what} of more tokens than the model has positions")
+
+
 def _show_texts(told: Mapping[str, Any]) -> None:
     table = _table(("", "bits per byte", "perplexity", "bytes per token", "documents", "bytes", "tokens"))
     for name, row in _rows(told, ("source", "language")):
@@ -229,7 +247,7 @@ def _show_choices(told: Mapping[str, Any]) -> None:
         ("", *(rule.replace("_", " ") for rule in rules), "chance", "answer bits per byte", "questions", "cut")
     )
     for name, row in _rows(told, ("task", "language")):
-        shares = [f"{row[rule]['value']:.3f} ± {row[rule]['standard_error']:.3f}" for rule in rules]
+        shares = [_share(row[rule]) for rule in rules]
         rest = (
             f"{row['chance']:.3f}",
             f"{row['answer_bits_per_byte']:.4f}",
@@ -238,6 +256,12 @@ def _show_choices(told: Mapping[str, Any]) -> None:
         )
         table.add_row(Text(one_line(name)), *shares, *rest)
     print_table(table)
+    _show_too_long(told, "questions with a choice")
+
+
+def _share(measured: Mapping[str, float | None]) -> str:
+    error = measured["standard_error"]
+    return f"{measured['value']:.3f} ± {'-' if error is None else format(error, '.3f')}"
 
 
 def _show_continuations(told: Mapping[str, Any]) -> None:
@@ -254,6 +278,7 @@ def _show_continuations(told: Mapping[str, Any]) -> None:
             f"{row['reference_bits_per_byte']:.4f}", f"{row['prompts']:,}", f"{row['cut']:,}",
         )  # fmt: skip
     print_table(table)
+    _show_too_long(told, "prompts with a first reference")
     for signature in signatures:
         typer.echo(signature)
 

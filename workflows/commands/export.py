@@ -6,10 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 import typer
 from pydantic import ValidationError
 
 from operators.tokenize.exporting.export import Export, Request, export
+from operators.tokenize.exporting.models import MODELS
 from pipeline.dataset import Run
 from pipeline.errors import UserError
 from pipeline.report.units import size
@@ -23,6 +25,7 @@ class Asked(NamedTuple):
     seed: int
     links: str
     compress: bool
+    tokenizer: Path | None = None
 
 
 def export_step(uri: str, step: str, out: Path, asked: Asked) -> None:
@@ -32,7 +35,7 @@ def export_step(uri: str, step: str, out: Path, asked: Asked) -> None:
         UserError: no such run or step, a share that is none, or what the export itself refuses.
     """
     request = _request(step, asked)
-    done = export(Run.open(uri), request, out)
+    done = export(Run.open(uri), request, out, asked.tokenizer)
     for line in _told(done, request, out):
         typer.echo(line)
 
@@ -40,6 +43,12 @@ def export_step(uri: str, step: str, out: Path, asked: Asked) -> None:
 def _request(step: str, asked: Asked) -> Request:
     if asked.compress and asked.to != "jsonl":
         msg = f"--compress is for --to jsonl; what {asked.to} reads is as it is"
+        raise UserError(msg)
+    if asked.tokenizer is not None and asked.to not in MODELS:
+        msg = f"--tokenizer is for --to {', '.join(MODELS)}; what {asked.to} reads has its tokens already, or none"
+        raise UserError(msg)
+    if asked.tokenizer is not None and not asked.tokenizer.is_file():
+        msg = f"--tokenizer {asked.tokenizer}: there is no such file; give a tokenizer.json or a SentencePiece model"
         raise UserError(msg)
     shares = tuple(_share(text) for text in asked.splits)
     try:
@@ -79,6 +88,15 @@ def _told(done: Export, request: Request, out: Path) -> list[str]:
         lines.append("  copied, since a hard link cannot reach there; --links soft takes no space")
     if request.to == "nanogpt" and "val" not in done.sets:
         lines.append("  no val.bin, which nanoGPT evaluates on: give --split val=0.01")
+    if request.to in MODELS and _own_layout(out / "config.json"):
+        lines.append("  no class of transformers has this shape; `sluice generate` and `sluice evaluate` read the folder")
     if files_of["linked"] or files_of["symlinked"]:
         lines.append("  links are the run's own files: do not write into them")
     return lines
+
+
+def _own_layout(config: Path) -> bool:
+    """The configuration is one that transformers has no class for."""
+    from pipeline.pretrain.model.layout import OWN_TYPE  # torch takes 2 s
+
+    return bool(orjson.loads(config.read_bytes())["model_type"] == OWN_TYPE)

@@ -79,10 +79,10 @@ def _model(run: Run, name: str, found: Found) -> Model:
         return model
     try:
         data = _data(run, name, inputs)
+        model.steps = _steps(data, _spans(run[tokens], found), model.trained_to)
     except Exception as error:  # noqa: BLE001  # whatever it is, the model saw them and must be told of
         model.unknown = f"its data cannot be opened as it was: {type(error).__name__}: {error}"
         return model
-    model.steps = _steps(data, _spans(run[tokens], found), model.trained_to)
     first = min((steps[0] for steps in model.steps.values() if steps), default=None)
     model.checkpoints = [name for name, step in _checkpoints(dataset) if first is not None and step >= first]
     return model
@@ -114,7 +114,7 @@ def _data(run: Run, name: str, inputs: Mapping[str, str]) -> tuple[Corpus, RowSo
     sequences = run[inputs["sequences"]].shards() if "sequences" in inputs else ()
     home = Path(run.storage.uri) / run[name].folder
     job = work.job(run[inputs["documents"]].shards(), home, planned, sequences)
-    return *checked_batches(job, 1), job.config.sequence_length + 1
+    return *checked_batches(job, 1, wait=False), job.config.sequence_length + 1
 
 
 def _named(value: Any) -> Any:

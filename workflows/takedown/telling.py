@@ -183,7 +183,8 @@ def _seen(told: Told) -> Iterator[str]:
     for model in told["models"]:
         yield from _model(model)
     for record in told["exports"]:
-        holds = "holds them" if record["certain"] else "is of a dataset that the run no longer has, and may hold them"
+        holding = "was trained on them" if record["to"] == "huggingface" else "holds them"
+        holds = holding if record["certain"] else "is of a dataset that the run no longer has, and may hold them"
         what = f"{record['step']} to {record['to']} in {one_line(str(record['out']))}"
         yield f"Export of {what} {holds}: delete or export it again"
 

@@ -15,11 +15,13 @@ from operators.dedup.split.draw import Shares
 from operators.tokenize.exporting import headers, tables, trainers
 from operators.tokenize.exporting.folder import EXPORT_FILE, Exported, ExportFolder
 from operators.tokenize.exporting.mixtures import MIXTURES, mixture
+from operators.tokenize.exporting.models import MODELS, huggingface
 from operators.tokenize.exporting.parts import TRAIN, Part, parts_of
 from operators.tokenize.exporting.sequences import SEQUENCES, sequences
+from operators.tokenize.trained_with import tokens_of
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
-from pipeline.fingerprint import FORMAT_VERSION
+from pipeline.fingerprint import FORMAT_VERSION, file_sha256
 from pipeline.takedown.generation import PENDING
 from pipeline.takedown.suppression import register
 from pipeline.value import Value
@@ -40,13 +42,13 @@ _BY_KIND = {
     "tokens": ("tokens", tuple(TOKENS)),
     "sequences": ("packed sequences", SEQUENCES),
     "mixture": ("a mixture", tuple(MIXTURES)),
+    "model": ("a trained model", MODELS),
     **dict.fromkeys(("documents", "selection", "source"), ("documents", tuple(DOCUMENTS))),
 }
 """Kind of dataset -> what it is called, and what it can be exported to."""
 _NOT_EXPORTED = {
     "work": "files internal to its step",
     "artifact": "a tokenizer or a classifier",
-    "model": "a trained model",
 }
 _OVER = {"sequences": "tokens", "mixture": "documents"}
 """Kind of dataset -> role of the token shards that it points into."""
@@ -77,8 +79,10 @@ class Export:
     again: bool
 
 
-def export(run: Run, request: Request, out: Path) -> Export:
+def export(run: Run, request: Request, out: Path, tokenizer: Path | None = None) -> Export:
     """Lay a step out in a folder. The same again finds it there.
+
+    tokenizer: of a model, in place of the one that its tokens were made with.
 
     Raises:
         UserError: the step is not complete or holds nothing such, the reader cannot take it, the place holds
@@ -88,13 +92,13 @@ def export(run: Run, request: Request, out: Path) -> Export:
     generation = register(run.storage).generation
     _check_no_takedown(run, generation)
     dataset = _checked(run, request)
-    head = _head(run, dataset, request)
+    head = _head(run, dataset, request, tokenizer)
     if (found := _present(out, head)) is not None:
         _record(run, head, out)
         return found
     links = request.links if run.storage.is_local or request.links == "none" else "none"
     with ExportFolder(out, links=links) as folder:
-        sets = _fill(folder, dataset, request)
+        sets = _fill(folder, dataset, request, tokenizer)
         files = sorted(folder.files, key=lambda file: file.path)
         record = {**head, "sets": sets, "files": [asdict(file) for file in files]}
         # First, so that no export is without its record; one of an export that was killed here does no harm.
@@ -141,6 +145,9 @@ def _checked(run: Run, request: Request) -> Dataset:
     if not dataset.complete:
         msg = f"step {request.step!r} is not complete; run the recipe to its end, then export"
         raise UserError(msg)
+    if request.held_out and dataset.kind == "model":
+        msg = f"--split is for documents and tokens, step {request.step!r} holds {holds}; leave it out"
+        raise UserError(msg)
     if request.held_out and dataset.kind in _OVER:
         msg = f"--split is for documents and tokens, step {request.step!r} holds {holds}; a `split` step before it holds out"
         raise UserError(msg)
@@ -148,17 +155,28 @@ def _checked(run: Run, request: Request) -> Dataset:
 
 
 def _over(dataset: Dataset) -> Dataset | None:
-    """The token shards that a step points into."""
+    """The token shards that a step points into, or that a model was trained on."""
+    if dataset.kind == "model":
+        try:
+            return dataset.run[tokens_of(dataset.run, dataset.name)]
+        except UserError:  # none in this run
+            return None
     role = _OVER.get(dataset.kind)
     return None if role is None else dataset.run[dataset.run.nodes[dataset.name]["inputs"][role]]
 
 
-def _head(run: Run, dataset: Dataset, request: Request) -> dict[str, Any]:
-    """What tells one export from another. over: the dataset whose tokens are exported, where it is not the step's own."""
+def _head(run: Run, dataset: Dataset, request: Request, tokenizer: Path | None) -> dict[str, Any]:
+    """What tells one export from another.
+
+    over: the dataset whose tokens are exported, or were trained on, where it is not the step's own.
+    """
     over = _over(dataset)
-    folders = [one.folder for one in (dataset, over) if one is not None]
+    of_model = dataset.kind == "model"  # its tokens may change later, it stays as it is
+    folders = [one.folder for one in (dataset, None if of_model else over) if one is not None]
     manifests = b"".join(run.storage.read_bytes(f"{folder}/manifest.json") for folder in folders)
     options = {**request.model_dump(mode="json", exclude={"step", "to"}), "held_out": dict(request.held_out or ())}
+    if tokenizer is not None:
+        options["tokenizer_sha256"] = file_sha256(tokenizer)
     return {
         "format_version": FORMAT_VERSION,
         "run": run.storage.uri,
@@ -166,7 +184,7 @@ def _head(run: Run, dataset: Dataset, request: Request) -> dict[str, Any]:
         "dataset": dataset.folder,
         "over": None if over is None else over.folder,
         "manifest_sha256": hashlib.sha256(manifests).hexdigest(),
-        "generation": int(((over or dataset).manifest or {}).get("generation", 1)),
+        "generation": int(((dataset if of_model else over or dataset).manifest or {}).get("generation", 1)),
         "to": request.to,
         "options": options,
     }
@@ -192,8 +210,12 @@ def _present(out: Path, head: Mapping[str, Any]) -> Export | None:
     return Export(files, there["sets"], again=True)
 
 
-def _fill(folder: ExportFolder, dataset: Dataset, request: Request) -> dict[str, dict[str, int]]:
+def _fill(
+    folder: ExportFolder, dataset: Dataset, request: Request, tokenizer: Path | None
+) -> dict[str, dict[str, int]]:
     """Write every set; returns what each holds."""
+    if dataset.kind == "model":
+        return {"model": huggingface(folder, dataset, tokenizer)}
     if _BY_KIND[dataset.kind][1] == tuple(DOCUMENTS):
         form = DOCUMENTS[request.to] + (".zst" if request.compress and request.to == "jsonl" else "")
         counts = tables.documents(folder, dataset.shards(), form, request.held_out, request.seed)

@@ -2,7 +2,8 @@
 
 The first line says how many shards are planned. Then comes a line a shard, in plan order and never before the shard is
 committed: its number, its files by suffix, relative to the run's folder, and what its task noted. It is also the record
-of what the training was given: a shard that has other content later, as after a takedown, is refused.
+of what the training was given: a shard that has other content later, as after a takedown, is refused. What earlier drivers
+told stands in lines ``{"before": ...}`` behind the first; a training does not take it for committed.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StoppedError, UserError
 from pipeline.pretrain.config import Arriving, Job
 from pipeline.pretrain.stopping import ASKED
+from pipeline.synced import sync
 
 ARRIVALS = "arrivals.jsonl"
 FORMAT_VERSION = 1
@@ -33,14 +35,20 @@ class Arrived:
 
 
 class ArrivalsFile:
-    """The driver's side. Made anew by every driver, since only this one knows what is committed now."""
+    """The driver's side. Made anew by every driver, since only this one knows what is committed now.
+
+    What was told before is kept, whatever becomes of this driver: it is compared with what this one tells.
+    """
 
     def __init__(self, path: Path, *, planned: int) -> None:
         self._path = path
-        self._before = {one.shard: one for one in _read(path)}
+        self._before = _record(path)
         self._next = 0
         fresh = path.with_name(path.name + ".new")
-        fresh.write_text(_line({"format_version": FORMAT_VERSION, "planned": planned}), encoding="utf-8")
+        lines = [_line({"format_version": FORMAT_VERSION, "planned": planned})]
+        lines += [_line({"before": _fields(one)}) for one in self._before.values()]
+        fresh.write_text("".join(lines), encoding="utf-8")
+        sync(fresh)
         fresh.replace(path)
 
     @property
@@ -63,15 +71,19 @@ class ArrivalsFile:
             )
             raise UserError(msg)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line({"shard": self._next, "files": dict(files), "facts": dict(facts)}))
+            file.write(_line(_fields(Arrived(self._next, files, facts))))
         self._next += 1
 
 
 class Arrivals:
-    """The training's side: waits for shards. Any thread may ask, wait and close."""
+    """The training's side: waits for shards. Any thread may ask, wait and close.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    wait: False for who looks at a training from outside: it goes by all that was told, now or by earlier drivers, and
+    what was not is an error, since there may be no driver that will.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = True) -> None:
+        self._path, self._wait = path, wait
         self._root = path.parent.parent  # the run's folder: the home is that of a dataset
         self._offset = 0
         self._shards: list[Arrived] = []
@@ -83,9 +95,16 @@ class Arrivals:
 
         Raises:
             StoppedError: the driver asked to stop, or ``close`` was called meanwhile.
+            UserError: without waiting: a shard was not told of.
         """
         self._closed.clear()
         while self.count < count:
+            if not self._wait:
+                msg = (
+                    f"token shard {len(self._shards)} is not committed, as far as {self._path} tells: let the command that "
+                    f"makes the run come to it first"
+                )
+                raise UserError(msg)
             if ASKED.is_set() or self._closed.wait(_LOOK_EVERY_S):
                 msg = f"stopped while waiting for token shard {len(self._shards)}"
                 raise StoppedError(msg)
@@ -106,6 +125,10 @@ class Arrivals:
         """Read what was told since; a line that is still being written waits."""
         if not self._path.exists():
             return
+        if not self._wait:
+            told = _record(self._path)
+            self._shards = [self._here(told[k]) for k in range(len(told)) if k in told]
+            return
         with self._path.open("rb") as file:
             file.seek(self._offset)
             data = file.read()
@@ -113,8 +136,10 @@ class Arrivals:
         self._offset += len(whole)
         for one in map(json.loads, whole.splitlines()):
             if "shard" in one:
-                files = {suffix: str(self._root / name) for suffix, name in one["files"].items()}
-                self._shards.append(Arrived(one["shard"], files, one["facts"]))
+                self._shards.append(self._here(Arrived(**one)))
+
+    def _here(self, one: Arrived) -> Arrived:
+        return replace(one, files={suffix: str(self._root / name) for suffix, name in one.files.items()})
 
 
 def streaming(job: Job, window: int) -> Job:
@@ -141,12 +166,17 @@ def wait_for_all(job: Job) -> None:
         Arrivals(Path(job.data.arriving.file)).wait_for(job.data.arriving.planned)
 
 
-def _read(path: Path) -> list[Arrived]:
-    """What an earlier driver told; a line that a crash cut off is left out."""
+def _record(path: Path) -> dict[int, Arrived]:
+    """By number, what drivers told last of each shard, in plan order; a line that a crash cut off is left out."""
     if not path.exists():
-        return []
+        return {}
     lines = [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
-    return [Arrived(one["shard"], one["files"], one["facts"]) for one in lines if "shard" in one]
+    told = [Arrived(**one.get("before", one)) for one in lines if "before" in one or "shard" in one]
+    return dict(sorted({one.shard: one for one in told}.items()))
+
+
+def _fields(one: Arrived) -> dict[str, Any]:
+    return {"shard": one.shard, "files": dict(one.files), "facts": dict(one.facts)}
 
 
 def _line(data: Mapping[str, Any]) -> str:

@@ -137,8 +137,10 @@ class Batches:
                 raise UserError(msg)
 
 
-def checked_batches(job: Job, world: int) -> tuple[Corpus, RowSource]:
+def checked_batches(job: Job, world: int, *, wait: bool = True) -> tuple[Corpus, RowSource]:
     """The corpus of a job and its rows, once the mistakes that can be seen before any rank starts are ruled out.
+
+    wait: whether rows of a streaming job wait for shards that are not committed yet; else they are refused.
 
     Raises:
         UserError: too few documents, shards that do not fit, a mixture that cannot be drawn, options that exclude each
@@ -150,7 +152,7 @@ def checked_batches(job: Job, world: int) -> tuple[Corpus, RowSource]:
         raise UserError(msg)
     _check_options(job)
     if job.data.arriving is not None:
-        return open_streamed(job)
+        return open_streamed(job, wait=wait)
     corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed, mixture=config.mixture)
     if not job.data.packed:
         return corpus, Batches(corpus, config)

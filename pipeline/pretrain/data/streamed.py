@@ -22,7 +22,7 @@ import xxhash
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Arriving, Job, TokenData, TokenFiles
-from pipeline.pretrain.data.arrivals import Arrivals, Arrived
+from pipeline.pretrain.data.arrivals import ARRIVALS, Arrivals, Arrived
 from pipeline.pretrain.data.corpus import Corpus, open_corpus
 from pipeline.pretrain.data.documents import Int64s, read_documents
 from pipeline.pretrain.data.order import mix, permute
@@ -32,8 +32,10 @@ _OPEN_WINDOWS = 4
 _OF_ONE_TOKENIZER = ("dtype", "vocab_size", "eos_id", "tokenizer_sha256")
 
 
-def open_streamed(job: Job) -> tuple[Corpus, StreamedRows]:
+def open_streamed(job: Job, *, wait: bool = True) -> tuple[Corpus, StreamedRows]:
     """The corpus of the first window, for all that is not training, and the rows of all windows.
+
+    wait: whether a shard that is not committed is waited for; else it is an error.
 
     Raises:
         UserError: the first window has no text to hold out, or the configuration does not go with streaming.
@@ -44,7 +46,7 @@ def open_streamed(job: Job) -> tuple[Corpus, StreamedRows]:
     if job.config.mixture is not None or job.data.packed:
         msg = "streaming takes tokens as they come: a mixture, or packed sequences, need all of them first"
         raise UserError(msg)
-    rows = StreamedRows(job, arriving, window)
+    rows = StreamedRows(job, arriving, window, wait=wait)
     first = rows.window(0)
     digest = xxhash.xxh3_128(f"{first.digest} {window} {arriving.planned}".encode()).hexdigest()
     return replace(first, digest=digest), rows
@@ -53,13 +55,15 @@ def open_streamed(job: Job) -> tuple[Corpus, StreamedRows]:
 class StreamedRows:
     """A ``RowSource``. A row is the number of a sequence in its epoch's windows, joined in plan order. Any thread may ask."""
 
-    def __init__(self, job: Job, arriving: Arriving, window: int) -> None:
+    def __init__(self, job: Job, arriving: Arriving, window: int, *, wait: bool = True) -> None:
         self._config, self._data = job.config, job.data.model_copy(update={"arriving": None})
         self._planned, self._size = arriving.planned, window
         self._num_windows = -(-arriving.planned // window)
-        self._arrivals = Arrivals(Path(arriving.file))
+        self._arrivals = Arrivals(Path(arriving.file), wait=wait)
         self._ends: list[int] = []
         """Rows up to the end of each window that has been looked at."""
+        self._digests: list[str] = []
+        """Of the documents of each."""
         self._held_out_below: int | None = None
         self._open: OrderedDict[int, Corpus] = OrderedDict()
         self._changing = threading.Lock()
@@ -142,12 +146,38 @@ class StreamedRows:
     def epochs(self, step: int) -> None:
         """None: there is no mixture."""
 
+    def given(self, step: int) -> list[str]:
+        """Digests of the windows that steps up to this one, whose rows were asked for, have drawn from."""
+        samples = step * self._config.batch_size
+        return self._digests[: int(np.searchsorted(np.array(self._ends[:-1]), samples)) + 1] if step else []
+
+    def check_given(self, digests: Sequence[str]) -> None:
+        """Compare the first windows with what ``given`` said of them in an earlier process; waits for their shards.
+
+        Raises:
+            UserError: one of them holds something else.
+            StoppedError: see ``rows``.
+        """
+        for number, digest in enumerate(digests):
+            if self.window(number).digest != digest:
+                first, last = number * self._size, min((number + 1) * self._size, self._planned) - 1
+                msg = (
+                    f"token shards {first} to {last} hold other documents than the training was given (as after a "
+                    f"takedown): remove its checkpoints and {ARRIVALS} to start over"
+                )
+                raise UserError(msg)
+
     def close(self) -> None:
         """A call that waits, in another thread, ends with an error; later calls wait anew."""
         self._arrivals.close()
 
     def window(self, number: int) -> Corpus:
         """The documents of a window; waits for its shards, and for those of the windows before it."""
+        for earlier in range(len(self._ends), number):  # where its rows begin follows from how many those have
+            self._look_at(earlier)
+        return self._look_at(number)
+
+    def _look_at(self, number: int) -> Corpus:
         corpus = self._open.get(number)
         if corpus is None:
             corpus = self._opened(number)
@@ -155,6 +185,7 @@ class StreamedRows:
             if number == len(self._ends):
                 rows = max(0, corpus.tokens - 1) // self._config.sequence_length
                 self._held_out_below = corpus.held_out_below if number == 0 else self._held_out_below
+                self._digests.append(corpus.digest)
                 self._ends.append(self._start(number) + rows)
             self._open[number] = corpus
             self._open.move_to_end(number)

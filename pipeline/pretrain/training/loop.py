@@ -19,6 +19,7 @@ from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.data.corpus import Corpus
 from pipeline.pretrain.data.loader import Loader, StepBatch
 from pipeline.pretrain.data.source import RowSource
+from pipeline.pretrain.data.streamed import StreamedRows
 from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Agreement, Place
 from pipeline.pretrain.sharding.distribute import distribute, make_gradients
@@ -45,7 +46,8 @@ def train(job: Job, place: Place, observe: Observer | None = None) -> None:
     Raises:
         UserError: see ``checked_batches``; or the checkpoint belongs to another configuration.
         RunFailedError: the loss was no number for the fourth time.
-        StoppedError: somebody asked for it, and there is a checkpoint of the step the run had come to.
+        StoppedError: somebody asked for it, and there is a checkpoint of the step the run had come to; where ranks waited
+            for shards and could not agree on a step, only those from before.
     """
     corpus, source = checked_batches(job, place.world)
     _check_memory(job, place)
@@ -70,9 +72,10 @@ def _to_the_end(trainer: Trainer, observe: Observer | None) -> None:
     for step in range(trainer.step + 1, trainer.config.steps + 1):
         try:
             saved = trainer.advance(step)
-        except StoppedError:  # while waiting for shards to come, which all ranks do at the same step
-            trainer.save()
-            trainer.checkpoints.wait()
+        except StoppedError:  # while waiting for shards to come; another rank may have had them a moment before
+            if trainer.agreement.all_at(step):
+                trainer.save()
+                trainer.checkpoints.wait()
             raise
         if observe is not None:
             observe(step, saved)
@@ -111,6 +114,8 @@ class Trainer:
         )
         self.step = self.checkpoints.load_latest(self.model, self.optimizers)
         known = self.checkpoints.extra
+        if isinstance(source, StreamedRows):
+            source.check_given(known.get("windows", ()))
         self.left_out = tuple(sorted({*known.get("left_out", ()), *left_out}))
         skipped = tuple(sorted({*config.skipped_steps, *self.left_out}))
         self.job = job.model_copy(update={"config": config.model_copy(update={"skipped_steps": skipped})})
@@ -163,6 +168,8 @@ class Trainer:
         self.recorder.flush()
         self.recorder.sync()
         known: dict[str, Any] = {"left_out": list(self.left_out), "spikes": self.spikes.state()}
+        if isinstance(self.source, StreamedRows):
+            known["windows"] = self.source.given(self.step)
         self.checkpoints.save(self.model, self.optimizers, self.step, known)
         self.recorder.start_clock()
 

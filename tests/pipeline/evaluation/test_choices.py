@@ -79,6 +79,7 @@ def test_spans_equal_forward_passes_of_their_own() -> None:
     spans = [Span(tuple(one), first) for one, first in zip(ids, (1, 2, 8, 1, 15), strict=True)]
     found = span_scores(model, spans, max_length=12, vocab_size=VOCABULARY, device=CPU)
     for span, score in zip(spans, found, strict=True):
+        assert score is not None
         kept = torch.tensor(span.ids[-13:])
         logits = model(kept[None, :-1])[0].detach().log_softmax(-1)
         scored = range(len(kept) - (len(span.ids) - span.first) - 1, len(kept) - 1)
@@ -95,12 +96,40 @@ def test_what_greedy_search_would_write() -> None:
 
     spans = [Span((0, 1, 2, 3), 1), Span((7, 1, 2, 3), 1), Span((7, 1, 2, 3), 2)]
     found = span_scores(logits, spans, max_length=9, vocab_size=50, device=CPU)
-    assert [(score.right, score.tokens, score.greedy) for score in found] == [(3, 3, True), (2, 3, False), (2, 2, True)]
+    assert [(one.right, one.tokens, one.greedy) for one in found if one is not None] == [(3, 3, True), (2, 3, False), (2, 2, True)]
 
 
-def test_a_choice_longer_than_the_model_is_refused() -> None:
-    with pytest.raises(UserError, match=r"10 tokens are to be predicted .* 4 positions"):
-        span_scores(lambda tokens: tokens, [Span((0,) * 11, 1)], max_length=4, vocab_size=50, device=CPU)
+def test_what_is_longer_than_the_model_has_no_score() -> None:
+    """Four positions predict four tokens; a fifth leaves the span without a score, and not the others."""
+
+    def logits(tokens: Tensor) -> Tensor:
+        return torch.zeros((*tokens.shape, 50))
+
+    spans = [Span((0,) * 6, 1), Span((0,) * 6, 2), Span((0,) * 5, 1)]
+    found = span_scores(logits, spans, max_length=4, vocab_size=50, device=CPU)
+    assert found[0] is None
+    rest = [(score.nats, score.tokens, score.cut) for score in found[1:] if score is not None]
+    assert rest == [(pytest.approx(4 * math.log(50)), 4, True), (pytest.approx(4 * math.log(50)), 4, False)]
+    assert span_scores(logits, spans[:1], max_length=4, vocab_size=50, device=CPU) == [None]
+
+
+def test_questions_with_a_choice_too_long_are_left_out() -> None:
+    def score(spans: Sequence[Span]) -> list[SpanScore | None]:
+        return [None if len(span.ids) > 6 else one for span, one in zip(spans, by_id(spans), strict=True)]
+
+    items = [
+        Choices(prompt="x", choices=("d", "e"), answer=0),
+        Choices(prompt="x", choices=("d", "eeeeeeee"), answer=0),
+        Choices(prompt="x", choices=("e", "d"), answer=0),
+    ]
+    found = answer(items, encode, score, 0)
+    assert [one.item for one in found] == [items[0], items[2]]
+    assert [one.credit("sum") for one in found] == [1.0, 0.0]
+
+
+def test_one_question_has_no_standard_error() -> None:
+    item = Choices(prompt="x", choices=("d", "e"), answer=0)
+    assert told(answer([item], encode, by_id, 0))["accuracy_sum"] == {"value": 1.0, "standard_error": None}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +11,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StoppedError, UserError
+from pipeline.pretrain.around import main as around_main
 from pipeline.pretrain.config import Job, TrainConfig
 from pipeline.pretrain.data.arrivals import ARRIVALS, Arrivals, ArrivalsFile, streaming, wait_for_all
 from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.data.source import RowSource
 from pipeline.pretrain.data.streamed import StreamedRows
+from pipeline.pretrain.ranks import Place
 from pipeline.pretrain.stopping import ASKED
+from pipeline.pretrain.training.loop import train
 from tests.pipeline.pretrain.conftest import EOS, SMALL, VOCABULARY, document_id, sentences, token_data, write_shard
 
 LENGTH = 16
@@ -209,6 +211,46 @@ def test_a_document_is_found_in_its_rows(tmp_path: Path) -> None:
     assert len(source.rows_with(6, 0)) == 0, "its window is not all there: nothing was read of it"
 
 
+def test_a_document_is_found_before_any_step_was_asked_for(tmp_path: Path) -> None:
+    run = _sealed(Run(tmp_path, window=2))
+    wanted = {}
+    for shard in range(7):
+        source = opened(run)
+        assert isinstance(source, StreamedRows)
+        wanted[shard] = source.rows_with(shard, 1).tolist() if run.counts[shard] else []
+    whole = opened(run)
+    by_row = {row: whole.documents_of(np.array([row])) for step in range(1, 31) for row in whole.rows(step).tolist()}
+    for shard, found in wanted.items():
+        key = run.ids(shard)[1].hex() if run.counts[shard] else ""
+        assert found == [row for row, documents in sorted(by_row.items()) if key in documents]
+    assert wanted[6]
+    assert wanted[5]
+
+
+def test_who_looks_from_outside_waits_for_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.seal(4)
+    words = r"token shard 4 is not committed, as far as .*arrivals\.jsonl tells"
+    with pytest.raises(UserError, match=words):
+        checked_batches(run.job(), 1, wait=False)[1].rows(30)
+    run.seal(7)
+    wanted = opened(run).rows(30)
+    # The next driver has told of nothing yet: a training waits, but what was given before is known.
+    ArrivalsFile(run.home / ARRIVALS, planned=7)
+    assert np.array_equal(checked_batches(run.job(), 1, wait=False)[1].rows(30), wanted)
+    assert Arrivals(run.home / ARRIVALS).count == 0
+
+
+def test_around_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(tmp_path)
+    run.seal(3)
+    (run.home / "job.json").write_text(run.job().model_dump_json())
+    (run.home / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 30, "loss": 2.0}\n')
+    assert around_main([str(run.home), "--step", "30"]) == UserError.exit_code
+    assert "token shard 3 is not committed" in capsys.readouterr().err
+    assert around_main([str(run.home), "--step", "1"]) == 0
+
+
 @pytest.fixture
 def asked() -> Iterator[threading.Event]:
     yield ASKED
@@ -277,15 +319,59 @@ def test_a_shard_that_changed_since_is_refused_once_there_are_checkpoints(tmp_pa
     first = ArrivalsFile(path, planned=2)
     first.tell({".bin": "tokens-1/0-aa.bin"}, FACTS)
     first.tell({".bin": "tokens-1/1-bb.bin"}, FACTS)
-    before = hashlib.sha256(path.read_bytes()).digest()
     with path.open("a") as file:
         file.write('{"shard": 2, "fi')  # a driver that was killed
     again = ArrivalsFile(path, planned=2)
     for name in ("0-aa", "1-bb"):
         again.tell({".bin": f"tokens-1/{name}.bin"}, FACTS)
-    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert [tuple(one.files.values()) for one in Arrivals(path).wait_for(2)] == [
+        (str(tmp_path / "tokens-1" / f"{name}.bin"),) for name in ("0-aa", "1-bb")
+    ]
     # Nothing was learned of it yet, so it may be another one.
     ArrivalsFile(path, planned=2).tell({".bin": "tokens-1/0-cc.bin"}, FACTS)
     (path.parent / "checkpoints").mkdir()
     with pytest.raises(UserError, match=r"shard 0 was tokens-1/0-cc\.bin .* is tokens-1/0-aa\.bin now .*remove its"):
         ArrivalsFile(path, planned=2).tell({".bin": "tokens-1/0-aa.bin"}, FACTS)
+
+
+def test_a_refusal_and_a_kill_leave_the_record_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "model-1" / ARRIVALS
+    (path.parent / "checkpoints").mkdir(parents=True)
+    first = ArrivalsFile(path, planned=3)
+    for name in ("0-aa", "1-bb", "2-cc"):
+        first.tell({".bin": f"tokens-1/{name}.bin"}, FACTS)
+    for _ in range(2):
+        driver = ArrivalsFile(path, planned=3)
+        driver.tell({".bin": "tokens-1/0-aa.bin"}, FACTS)
+        with pytest.raises(UserError, match=r"shard 1 was tokens-1/1-bb\.bin .* is tokens-1/1-xx\.bin now"):
+            driver.tell({".bin": "tokens-1/1-xx.bin"}, FACTS)
+        ArrivalsFile(path, planned=3)  # killed before it told of anything
+    with pytest.raises(UserError, match="shard 0 was"):
+        ArrivalsFile(path, planned=3).tell({".bin": "tokens-1/0-xx.bin"}, FACTS)
+    assert len(path.read_text().splitlines()) == 4, "it does not grow with drivers"
+
+
+def test_a_checkpoint_knows_the_windows_it_was_given(tmp_path: Path) -> None:
+    run = Run(tmp_path, steps=16, evaluate_every=100)
+    run.seal(7)
+    source = opened(run)
+    assert isinstance(source, StreamedRows)
+    starts = [len(training_stream(run, window, 0)) - 1 for window in range(3)]
+    first = starts[0] // LENGTH
+    source.rows(30)
+    assert [len(source.given(step)) for step in (0, 1, first // 4, first // 4 + 1, 30)] == [0, 1, 1, 2, 3]
+    assert len(set(source.given(30))) == 3
+
+    def stop(step: int, _saved: bool) -> None:
+        if step == 13:
+            raise KeyboardInterrupt
+
+    job = run.job().model_copy(update={"checkpoint_every": 12})
+    assert len(source.given(12)) == 3
+    with pytest.raises(KeyboardInterrupt):
+        train(job, Place(), stop)
+    write_shard(tmp_path / "tokens-1" / "5", run.texts[5], ids=[document_id(9000 + k) for k in range(6)])
+    with pytest.raises(UserError, match="token shards 3 to 5 hold other documents than the training was given"):
+        train(job, Place())
+    write_shard(tmp_path / "tokens-1" / "5", run.texts[5], ids=run.ids(5))
+    train(job, Place())
