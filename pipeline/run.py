@@ -17,7 +17,6 @@ from pipeline.expectations import check
 from pipeline.gang import DRAIN_S, Gang
 from pipeline.graph import Graph, NodeState
 from pipeline.ledger import total
-from pipeline.pretrain.stopping import ASKED
 from pipeline.progress import Progress
 from pipeline.sealing import manifest, warnings
 from pipeline.storage import Storage

@@ -13,8 +13,7 @@ from operators.tokenize.foreign.files import tokenizer_json
 from operators.tokenize.trained_with import tokenizer_of
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
-from pipeline.pretrain.config import Objective
-from pipeline.pretrain.work import Pretrain
+from pipeline.pretrain.config import recorded_objective
 from workflows.problems import near
 
 if TYPE_CHECKING:
@@ -54,9 +53,7 @@ class Found:
         """Kind of objective it was trained with; None: the next token, or nothing is known."""
         if self.step is None:
             return None
-        verb = self.step.run.facts["recipe"][self.step.name].get(Pretrain.__name__, {})
-        objective = verb.get("objective") or {}
-        return objective.get(Objective.__name__, {}).get("kind")
+        return recorded_objective(self.step.run.facts, self.step.name)
 
     @cached_property
     def encoder(self) -> Encoder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,19 +115,16 @@ def _losses(plan: Plan) -> Iterator[Statement]:
             f"U {short(unique)}, D {short(plan.tokens)} ({plan.epochs:.2f} epochs) count as D' {short(worth)}",
             warnings,
         )
-    others = [
-        f"{law.formula.name} {law.loss(counted.total, worth):.3f}"
-        for law in (REFIT, HOFFMANN)
-        if law is not plan.question.law
-    ]
-    others.append(f"Kaplan {kaplan_loss(counted.without_embedding, worth):.3f}")
-    guessing = math.log(plan.question.vocab_size)
-    meaningless = f"a loss above {guessing:.1f} is that of guessing: so far outside, the law says nothing"
-    yield Statement(
-        LOSS,
-        f"{plan.question.law.formula.name} {plan.loss:.3f}, {', '.join(others)}",
-        (meaningless,) if plan.loss > guessing else (),
-    )
+    laws = {law.formula.name: law.loss(counted.total, worth) for law in (REFIT, HOFFMANN)}
+    by_name = {plan.question.law.formula.name: plan.loss} | laws
+    by_name["Kaplan"] = kaplan_loss(counted.without_embedding, worth)
+    value = ", ".join(f"{name} {_predicted(loss, plan)}" for name, loss in by_name.items())
+    meaningless = f"a loss above {plan.guessing:.1f} is that of guessing: so far outside, the law says nothing"
+    yield Statement(LOSS, value, (meaningless,) if plan.loss > plan.guessing else ())
+
+
+def _predicted(loss: float, plan: Plan) -> str:
+    return f"{loss:.3f}" if loss <= plan.guessing else "outside of the law"
 
 
 def _settings(plan: Plan) -> Iterator[Statement]:
@@ -148,7 +144,10 @@ def _settings(plan: Plan) -> Iterator[Statement]:
     yield Statement(POWER_LINES, f"batch {short(power_lines_batch(tokens))} tokens")
     critical = critical_batch(plan.loss)
     large = f"the batch of {short(plan.batch_tokens)} tokens is above it: more GPUs than this model can use well"
-    above = plan.batch_tokens > 2 * critical and plan.loss < math.log(plan.question.vocab_size)
+    if plan.loss > plan.guessing:
+        yield Statement(CRITICAL_BATCH, "not known: it follows from the loss, which is outside of the law")
+        return
+    above = plan.batch_tokens > 2 * critical
     yield Statement(CRITICAL_BATCH, f"{short(critical)} tokens at the end", (large,) if above else ())
 
 

@@ -78,8 +78,8 @@ HOFFMANN = make_law(
 
 KAPLAN = Formula(
     "Kaplan",
-    "L = ((8.8e13 / N)^(0.076 / 0.095) + 5.4e13 / D)^0.095; N = 1.3e9 (C / PF-day)^0.73",
-    "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1, 1.2, 1.5 and table 5",
+    "L = ((6.4e13 / N)^(0.076 / 0.103) + 1.8e13 / D)^0.103; N = 1.3e9 (C / PF-day)^0.73",
+    "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5 with the constants of its joint fit in table 2, and table 6",
     (Range("N", 768, 1.5e9, "parameters without embeddings"), Range("D", 2.2e7, 2.3e10, "tokens")),
     "its models were all decayed over the same number of steps, which favours large ones; for comparison",
 )
@@ -103,7 +103,7 @@ _REPEATED_HALF_LIFE = 15.387756
 
 def kaplan_loss(params: float, tokens: float) -> float:
     """Nats per token. params: without embeddings."""
-    return float(((8.8e13 / params) ** (0.076 / 0.095) + 5.4e13 / tokens) ** 0.095)
+    return float(((6.4e13 / params) ** (0.076 / 0.103) + 1.8e13 / tokens) ** 0.103)
 
 
 def kaplan_parameters(flops: float) -> float:

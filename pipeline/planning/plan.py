@@ -92,7 +92,7 @@ class Plan:
     learning_rate: float
     warmup_steps: int
     loss: float
-    """Nats per token by the question's law, repeated tokens counted for less."""
+    """Nats per token by the question's law, repeated tokens counted for less; see ``guessing``."""
     layout: Layout
     limited_by: str
     """``corpus`` or ``time``."""
@@ -101,6 +101,11 @@ class Plan:
     def batch_tokens(self) -> int:
         """Of all GPUs."""
         return self.batch_sequences * self.question.sequence_length
+
+    @property
+    def guessing(self) -> float:
+        """Nats per token of a model that knows nothing: what a law says above it is no prediction."""
+        return math.log(self.question.vocab_size)
 
     @property
     def epochs(self) -> float:

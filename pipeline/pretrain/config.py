@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -245,3 +245,9 @@ class Job(Value):
     tensorboard: bool = False
     began: float | None = None
     """Unix time when the command began, from which the seconds to the first step count; None: when the rank did."""
+
+
+def recorded_objective(facts: Mapping[str, Any], step: str) -> str | None:
+    """Kind of objective that a step trained with, from what ``run.json`` records; None: the next token."""
+    verb = facts["recipe"].get(step, {}).get("Pretrain", {})
+    return (verb.get("objective") or {}).get(Objective.__name__, {}).get("kind")

@@ -15,12 +15,10 @@ from pipeline.pretrain.config import Job
 from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.lifeline import import_path
 from pipeline.pretrain.sharding.world import check_ranks
-from pipeline.pretrain.stopping import ASKED
+from pipeline.pretrain.stopping import ASKED, SAVE_S
 
 _ERROR_CHARS = 4000
 _LOOK_EVERY_S = 0.05
-_SAVE_S = 25.0
-"""For a last checkpoint of ranks that are stopped; below what a stopping driver waits (``gang.DRAIN_S``)."""
 _STOPPED = "stopped while training; a next launch goes on from the last checkpoint"
 
 
@@ -93,7 +91,7 @@ def _let_save(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
     """Ask ranks to end with a checkpoint; those that do not in time are killed by the caller."""
     for process in ranks:
         process.terminate()
-    until = time.monotonic() + _SAVE_S
+    until = time.monotonic() + SAVE_S
     while any(process.poll() is None for process in ranks) and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_S)
 

@@ -97,7 +97,7 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
     if refused.exists():
         kind, _, message = refused.read_text(encoding="utf-8").partition("\n")
         refused.unlink()
-        raise {one.__name__: one for one in _OURS}[kind](message)
+        raise {one.__name__: one for one in _OURS}.get(kind, RunFailedError)(message)
 
 
 def _check(job: Job, asked: Workers) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.pretrain.config import recorded_objective
 from pipeline.pretrain.training.metrics import read_metrics
 from pipeline.report import svg
 from pipeline.report.account import Account, StepAccount
@@ -39,6 +40,8 @@ class Training:
     evaluations: tuple[dict[str, Any], ...]
     epochs: Mapping[str, float] = field(default_factory=dict)
     """How often each stratum of a mixture was read; empty until the training is done."""
+    objective: str | None = None
+    """Kind of objective; None: the next token."""
 
     @property
     def strata(self) -> Mapping[str, int]:
@@ -51,9 +54,11 @@ class Training:
         if not self.evaluations:
             return None
         last = self.evaluations[-1]
+        # Measured as for every other model, and unlike the loss above no aim of this one.
+        of_mlm = "; each token from those before it, which the objective mlm does not train" * (self.objective == "mlm")
         return (
             f"{self.step}: {last['bits_per_byte']:.3f} bits per byte on {last['documents']:,} held-out documents after "
-            f"step {last['step']:,} (unigram model: {last['unigram_bits_per_byte']:.3f})"
+            f"step {last['step']:,} (unigram model: {last['unigram_bits_per_byte']:.3f}{of_mlm})"
         )
 
 
@@ -73,6 +78,7 @@ def _read(step: StepAccount) -> Training | None:
         tuple(line for line in lines if "evaluation" not in line),
         tuple(line for line in lines if "evaluation" in line),
         {name: drawn["epochs"] for name, drawn in facts.get("strata", {}).items()},
+        recorded_objective(step.dataset.run.facts, step.name),
     )
 
 

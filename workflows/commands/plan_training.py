@@ -186,15 +186,21 @@ def _rows(found: Plan, asked: Asked, fitted: Fit | None) -> Sequence[tuple[str, 
             f"peak {found.learning_rate:.2e}, {found.warmup_steps:,} steps up, WSD, the last {100 * DECAY_FRACTION:.0f} % down",
         ),
         ("GPUs", _layout_words(found)),
-        ("time", f"{seconds(found.seconds)}{spare}, {found.tokens_per_s:,.0f} tokens/s"),
+        ("time", f"{seconds(found.seconds)}{spare}, {short(found.tokens_per_s)} tokens/s"),
         ("checkpoints", f"every {found.checkpoint_every:,} steps, {size(found.checkpoint_bytes)} each"),
-        ("loss", f"{found.loss:.3f} nats a token"),
+        ("loss", _loss_words(found)),
     ]
     if asked.price is not None:
         rows.append(("cost", f"{_cost(found, asked.price):,.2f}"))
     if fitted is not None:
         rows.append(("own law", _fit_words(found, fitted)))
     return rows
+
+
+def _loss_words(found: Plan) -> str:
+    if found.loss <= found.guessing:
+        return f"{found.loss:.3f} nats a token"
+    return f"not foretold: this little training is outside of the law (guessing is {found.guessing:.1f} nats a token)"
 
 
 def _layout_words(found: Plan) -> str:
@@ -207,7 +213,7 @@ def _cost(found: Plan, price: float) -> float:
 
 
 def _fit_words(found: Plan, fitted: Fit) -> str:
-    bits = fitted.bits_per_byte(found.loss)
+    bits = fitted.bits_per_byte(found.loss) if found.loss <= found.guessing else None
     expected = "" if bits is None else f", so {bits:.3f} bits per byte are expected"
     return (
         f"{len(fitted.points)} runs; without {fitted.held_out.name}, it is off there by "
@@ -237,9 +243,9 @@ def _as_json(found: Plan, asked: Asked, fitted: Fit | None) -> dict[str, Any]:
         "steps": found.steps,
         "batch_sequences": found.batch_sequences,
         "batch_tokens": found.batch_tokens,
-        "learning_rate": found.learning_rate,
+        "learning_rate": float(f"{found.learning_rate:.2e}"),
         "warmup_steps": found.warmup_steps,
-        "loss": found.loss,
+        "loss": found.loss if found.loss <= found.guessing else None,
         "limited_by": found.limited_by,
         "layout": asdict(found.layout) | {"memory_bytes": found.layout.memory.total},
         "seconds": found.seconds,
@@ -258,6 +264,6 @@ def _as_json(found: Plan, asked: Asked, fitted: Fit | None) -> dict[str, Any]:
             "runs": len(fitted.points),
             "held_out": fitted.held_out.name,
             "held_out_error": fitted.held_out_error,
-            "bits_per_byte": fitted.bits_per_byte(found.loss),
+            "bits_per_byte": fitted.bits_per_byte(found.loss) if found.loss <= found.guessing else None,
         }
     return data

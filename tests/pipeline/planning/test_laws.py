@@ -58,9 +58,10 @@ def test_no_other_split_of_the_operations_is_better(law, flops: float, factor: f
 
 
 def test_kaplan_at_gpt3() -> None:
-    """175B parameters and 300B tokens: the paper's curves give about 1.7 and 1.6 nats where either alone would bind."""
-    assert kaplan_loss(1.75e11, 1e30) == pytest.approx((8.8e13 / 1.75e11) ** 0.076, rel=1e-6)
-    assert kaplan_loss(1e30, 3e11) == pytest.approx((5.4e13 / 3e11) ** 0.095, rel=1e-6)
+    """175B parameters and 300B tokens: table 2's joint fit gives 1.57 and 1.52 nats where either alone would bind."""
+    assert kaplan_loss(1.75e11, 1e30) == pytest.approx(365.714**0.076, rel=1e-6)  # 6.4e13 / 1.75e11
+    assert kaplan_loss(1e30, 3e11) == pytest.approx(60**0.103, rel=1e-6)  # 1.8e13 / 3e11
+    assert kaplan_loss(1.75e11, 3e11) == pytest.approx((365.714 ** (76 / 103) + 60) ** 0.103, rel=1e-6)
     assert kaplan_parameters(8.64e19) == pytest.approx(1.3e9)
     assert kaplan_parameters(8.64e20) / kaplan_parameters(8.64e19) == pytest.approx(10**0.73)
     assert critical_batch(3.0) == pytest.approx(2e8 / 3.0**4.76, rel=0.01)

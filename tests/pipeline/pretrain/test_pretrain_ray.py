@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.errors import StoppedError, UserError
 from pipeline.pretrain.config import Job
+from pipeline.pretrain.stopping import STOP_FILE
+from pipeline.pretrain.training.checkpoint import latest
 from tests.pipeline.pretrain.conftest import run_ranks
 from tests.pipeline.pretrain.test_pretrain_loop import curve
 
@@ -47,6 +50,26 @@ def test_a_killed_worker_is_brought_back(make_job: Callable[..., Job], cluster: 
     assert set(seen.read_text().splitlines()) == {"0 of 3", "1 of 3"}
     run_ranks((whole, 2, None))
     assert curve(broken) == curve(whole)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_who_is_asked_to_stop_leaves_a_checkpoint(make_job: Callable[..., Job], cluster: None) -> None:
+    from pipeline.pretrain import ray_entry  # imports ray
+
+    job = make_job("stopped", steps=2000).model_copy(update={"checkpoint_every": 1500})
+
+    def ask(step: int, _saved: bool) -> None:
+        time.sleep(0.05)
+        if step == 3:
+            (Path(job.home) / STOP_FILE).touch()
+
+    with pytest.raises(StoppedError, match="a next launch goes on from there"):
+        ray_entry.launch(job, 2, ask)
+    found = latest(Path(job.home) / "checkpoints")
+    assert found is not None
+    assert 3 < int(found.name.removeprefix("step-")) < 1500
+    assert curve(job)[-1]["step"] == int(found.name.removeprefix("step-"))
 
 
 @pytest.mark.parametrize(

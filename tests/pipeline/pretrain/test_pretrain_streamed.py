@@ -223,8 +223,7 @@ def test_a_document_is_found_before_any_step_was_asked_for(tmp_path: Path) -> No
     for shard, found in wanted.items():
         key = run.ids(shard)[1].hex() if run.counts[shard] else ""
         assert found == [row for row, documents in sorted(by_row.items()) if key in documents]
-    assert wanted[6]
-    assert wanted[5]
+    assert wanted[6], "of the fourth window"
 
 
 def test_who_looks_from_outside_waits_for_nothing(tmp_path: Path) -> None:
@@ -367,7 +366,7 @@ def test_a_checkpoint_knows_the_windows_it_was_given(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     job = run.job().model_copy(update={"checkpoint_every": 12})
-    assert len(source.given(12)) == 3
+    assert len(source.given(12)) == 2
     with pytest.raises(KeyboardInterrupt):
         train(job, Place(), stop)
     write_shard(tmp_path / "tokens-1" / "5", run.texts[5], ids=[document_id(9000 + k) for k in range(6)])
