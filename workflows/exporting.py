@@ -41,9 +41,16 @@ class Links(StrEnum):
 @exporting.command()
 def export(  # noqa: PLR0913  # the options of a command
     run: RunFolder,
-    step: Annotated[str, typer.Argument(help="Step of the recipe: token shards, documents or a model.", show_default=False)],
+    step: Annotated[
+        str, typer.Argument(help="Step of the recipe: token shards, documents or a model.", show_default=False)
+    ],
     *,
-    to: Annotated[To, typer.Option(help="Who is to read it; documents go to parquet or jsonl, models to huggingface.", show_default=False)],
+    to: Annotated[
+        To,
+        typer.Option(
+            help="Who is to read it; documents go to parquet or jsonl, models to huggingface.", show_default=False
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to make.", show_default=False)],
     split: Annotated[
         list[str] | None,

@@ -17,6 +17,7 @@ from pipeline.beside import check_streams, kept_free
 from pipeline.dataset import Run
 from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.graph import Graph
+from pipeline.pretrain.stopping import STOP_FILE
 from pipeline.preview import preview
 from pipeline.session import freeze_inputs
 from pipeline.storage import Storage
@@ -117,7 +118,11 @@ def test_stopped_while_it_waits_it_goes_on(inputs: Path, tmp_path: Path) -> None
         go(flow, out)
     thread.join()
     assert not list(out.glob("model-*/commits/*"))
+    (home,) = out.glob("model-*")
+    assert not (home / STOP_FILE).exists()
+    (home / STOP_FILE).touch()  # as of a driver that was killed while it stopped
     done = go(flow, out)
+    assert not (home / STOP_FILE).exists()
     assert [number for number, _, _ in seen(out)][-5:] == [0, 1, 2, 3, 4]
     assert done["model"].complete
 

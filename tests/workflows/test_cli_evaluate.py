@@ -138,6 +138,31 @@ def test_questions_and_continuations(run: Path, tmp_path: Path, sluice: Call) ->
     assert "tok:zh" in plain.stdout
 
 
+def test_lines_too_long_for_the_model_are_left_out_and_told(run: Path, tmp_path: Path, sluice: Call) -> None:
+    """The model has 32 positions; one line in two has a choice, or a reference, of 200 tokens or so."""
+    long = " zqxj" * 50
+    lines = {
+        "q.jsonl": [{"prompt": "the", "choices": [" fox", last], "answer": 0} for last in (long, " dog")],
+        "c.jsonl": [{"prompt": "the", "answer": answer} for answer in (" fox", long)],
+    }
+    for name, rows in lines.items():
+        (tmp_path / name).write_bytes(b"\n".join(map(orjson.dumps, rows)))
+        (tmp_path / f"all-{name}").write_bytes(orjson.dumps(rows[name == "c.jsonl"]))
+    asked = ("--choices", tmp_path / "q.jsonl", "--continuations", tmp_path / "c.jsonl", "--max-new-tokens", 2)
+    found = told(sluice, run, *asked)
+    questions, prompts = (found[kind][str(asked[at])] for kind, at in (("choices", 1), ("continuations", 3)))
+    assert (questions["questions"], questions["too_long"]) == (1, 1)
+    assert (prompts["prompts"], prompts["too_long"]) == (1, 1)
+    plain = sluice("evaluate", run, *asked).stdout
+    assert "left out: 1 questions with a choice of more tokens than the model has positions" in plain
+    assert "± -" in plain
+    assert "± 0.000" not in plain
+    for option, name in (("--choices", "all-q.jsonl"), ("--continuations", "all-c.jsonl")):
+        refused = sluice("evaluate", run, option, tmp_path / name)
+        assert refused.exit_code == 2
+        assert f"{name}: every line has a choice or a reference of more tokens" in refused.stderr
+
+
 def test_tables(run: Path, sluice: Call) -> None:
     plain = sluice("evaluate", run).stdout
     assert "language zh" in plain

@@ -86,3 +86,14 @@ def test_without_training_it_is_the_plan_of_a_recipe(sluice: Call, tmp_path: Pat
     result = sluice("plan", tmp_path / "nothing.yaml")
     assert result.exit_code == 2
     assert "nothing.yaml" in result.stderr
+
+
+def test_a_loss_above_that_of_guessing_is_no_prediction(finished: tuple[Path, Result], sluice: Call) -> None:
+    """26 tokens: the law would give tens of nats, and guessing one of 290 ids costs ln 290 = 5.67."""
+    said = sluice("plan", finished[0], *SMALL).stdout
+    assert "not foretold: this little training is outside of the law (guessing is 5.7 nats a token)" in said
+    assert "Chinchilla, refitted outside of the law, Chinchilla, as printed outside of the law, Kaplan" in said
+    assert "critical batch: not known" in said
+    data = json.loads(sluice("plan", finished[0], *SMALL, "--json").stdout)
+    assert data["loss"] is None
+    assert f"learning_rate: {data['learning_rate']:.2e}\n" in said

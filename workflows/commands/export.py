@@ -89,7 +89,9 @@ def _told(done: Export, request: Request, out: Path) -> list[str]:
     if request.to == "nanogpt" and "val" not in done.sets:
         lines.append("  no val.bin, which nanoGPT evaluates on: give --split val=0.01")
     if request.to in MODELS and _own_layout(out / "config.json"):
-        lines.append("  no class of transformers has this shape; `sluice generate` and `sluice evaluate` read the folder")
+        lines.append(
+            "  no class of transformers has this shape; `sluice generate` and `sluice evaluate` read the folder"
+        )
     if files_of["linked"] or files_of["symlinked"]:
         lines.append("  links are the run's own files: do not write into them")
     return lines

@@ -96,7 +96,11 @@ def test_what_greedy_search_would_write() -> None:
 
     spans = [Span((0, 1, 2, 3), 1), Span((7, 1, 2, 3), 1), Span((7, 1, 2, 3), 2)]
     found = span_scores(logits, spans, max_length=9, vocab_size=50, device=CPU)
-    assert [(one.right, one.tokens, one.greedy) for one in found if one is not None] == [(3, 3, True), (2, 3, False), (2, 2, True)]
+    assert [(one.right, one.tokens, one.greedy) for one in found if one is not None] == [
+        (3, 3, True),
+        (2, 3, False),
+        (2, 2, True),
+    ]
 
 
 def test_what_is_longer_than_the_model_has_no_score() -> None:

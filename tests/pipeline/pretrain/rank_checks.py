@@ -49,6 +49,19 @@ def agreement(rank: int) -> list[bool]:
     return [asked.any(rank == 1 and time == 2) for time in range(1, 5)]
 
 
+def meeting(rank: int) -> list[bool | None]:
+    """Both come at one step; rank 1 is a step ahead, with a vote more; rank 1 does not come."""
+    together, apart, alone = Agreement(), Agreement(), Agreement()
+    found: list[bool | None] = [together.all_at(5)]
+    for _ in range(1 + rank):
+        apart.any(mine=False)
+    found.append(apart.all_at(5 + rank))
+    dist.barrier()
+    found.append(None if rank else alone.all_at(5, patience_s=0.5))
+    dist.barrier()
+    return found
+
+
 def full_disk(rank: int, folder: Path) -> dict[str, Any]:
     """Rank 1 cannot write its part of the second checkpoint; the third goes well again."""
     data = TokenData(shards=(), dtype="uint16", vocab_size=48, eos_id=0)
@@ -93,6 +106,7 @@ def main(folder: Path) -> int:
             found = {
                 "buckets": buckets(rank),
                 "agreement": agreement(rank),
+                "meeting": meeting(rank),
                 "full_disk": full_disk(rank, folder / "checkpoints"),
             }
             (folder / f"{rank}.json").write_text(json.dumps(found))

@@ -75,6 +75,11 @@ def test_ranks_agree_one_step_late(two_ranks: list[dict[str, Any]]) -> None:
     assert [alone.any(asked) for asked in (False, True, False)] == [False, True, False]
 
 
+def test_ranks_that_stop_meet_at_one_step_or_not_at_all(two_ranks: list[dict[str, Any]]) -> None:
+    assert [found["meeting"] for found in two_ranks] == [[True, False, False], [True, False, None]]
+    assert Agreement().all_at(5)
+
+
 def test_a_rank_that_cannot_write_its_part_is_told_on_all(two_ranks: list[dict[str, Any]]) -> None:
     first, second = (found["full_disk"] for found in two_ranks)
     assert first == second

@@ -89,3 +89,9 @@ def test_curves_of_the_four_largest_sources() -> None:
     found = page({"step": 1, "loss": 5.0}, evaluations=lines)
     (figure,) = (one for one in found.findall(".//figure") if "source" in (one.findtext("figcaption") or ""))
     assert len(figure.findall(".//path")) == 4
+
+
+def test_bits_per_byte_of_a_model_that_fills_in_masks_are_said_to_be_no_aim_of_it() -> None:
+    causal, mlm = (Training("m", (), (evaluation(10),), objective=kind).summary or "" for kind in ("span", "mlm"))
+    assert causal == "m: 2.000 bits per byte on 4 held-out documents after step 10 (unigram model: 4.000)"
+    assert mlm == causal[:-1] + "; each token from those before it, which the objective mlm does not train)"
