@@ -44,6 +44,7 @@ def mistakes(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
     """What the steps of a recipe cannot take from each other, as far as the recipe alone says it: place and sentence."""
     yield from misplaced(steps)
     yield from mislong(steps)
+    yield from overdrawn(steps)
     yield from not_streamed(steps)
     yield from misnamed(steps)
     yield from unfit(steps)
@@ -78,6 +79,24 @@ def mislong(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
                 f"of {packed}; write `sequence_length: {packed}`"
             )
             yield (step.name, "pretrain", "sequence_length"), text
+
+
+def overdrawn(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
+    """Trainings that take more tokens than the mixture they draw by plans: place and sentence."""
+    mixes = {step.name: step.verb for step in steps if isinstance(step.verb, Mix)}
+    for step in steps:
+        mix = mixes.get(step.source or "")
+        if not isinstance(step.verb, Pretrain) or mix is None:
+            continue
+        planned = mix.tokens if mix.steps is None else mix.steps * (mix.tokens_per_step or 0)
+        wanted = step.verb.steps * step.verb.sequences * step.verb.sequence_length
+        if planned and wanted > planned:
+            text = (
+                f"step {step.name!r}: {step.verb.steps} steps of {step.verb.sequences} sequences of "
+                f"{step.verb.sequence_length} take {wanted} tokens, and {step.source!r} plans {planned}; raise `tokens` or "
+                f"`steps` there, or train for fewer steps"
+            )
+            yield (step.name, "pretrain", "steps"), text
 
 
 def _takes(step: Step) -> tuple[str, tuple[Kind, ...]]:

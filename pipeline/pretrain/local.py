@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import RunFailedError, StoppedError, UserError
+from pipeline.pretrain.checks import check_device
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.lifeline import import_path
@@ -33,6 +35,7 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
         StoppedError: somebody asked for it; the ranks have left a checkpoint of the step they had come to.
     """
     check_ranks(job, workers)
+    check_device(job)
     checked_batches(job, workers)
     if workers == 1:
         _train_here(job)
@@ -102,5 +105,18 @@ def _raise(rank: int, code: int, errors: str) -> None:
         raise UserError(tail)
     if code == StoppedError.exit_code:
         raise StoppedError(tail)
+    if code < 0:
+        msg = (
+            f"rank {rank} of the training was killed by {_signal_name(-code)} (often: out of memory); the same command goes "
+            f"on from the last checkpoint{': ' if tail else ''}{tail}"
+        )
+        raise RunFailedError(msg)
     msg = f"rank {rank} of the training ended with {code}: {tail}"
     raise RunFailedError(msg)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"

@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 
 from pipeline.errors import RunFailedError, StoppedError, UserError
+from pipeline.pretrain.checks import check_device
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.lifeline import exit_with_parent
 from pipeline.pretrain.model.export import export
@@ -38,8 +39,8 @@ def main(arguments: list[str] | None = None, observe: Observer | None = None) ->
     if options.die_with_parent:
         exit_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C comes here too; the parent will tell
-    _join_ranks(job, options)
     try:
+        _join_ranks(job, options)
         place = current_place(job.device)
         with _asked_by_sigterm():
             train(job, place, observe)
@@ -79,6 +80,7 @@ def _asked_by_sigterm() -> Iterator[None]:
 def _join_ranks(job: Job, options: argparse.Namespace) -> None:
     backend = "nccl" if job.device == "cuda" else "gloo"
     if job.device == "cuda":
+        check_device(job)
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", options.rank)))
     timeout = timedelta(minutes=10)
     if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
+from pipeline.pretrain.checks import problem_of
 from pipeline.pretrain.config import (
     MICRO_BATCH_TOKENS,
     PRESETS,
@@ -145,20 +146,10 @@ class Pretrain(ShardWork):
     """None: the recipe's."""
 
     @model_validator(mode="after")
-    def _batch_is_whole(self) -> Self:
-        if self.batch_tokens is not None:
-            if self.batch_size is not None:
-                msg = "batch_size and batch_tokens say the same: give one of them"
-                raise ValueError(msg)
-            if self.batch_tokens % self.sequence_length:
-                msg = f"batch_tokens {self.batch_tokens} is no multiple of sequence_length {self.sequence_length}"
-                raise ValueError(msg)
-        if self.min_workers is None and self.sequences % self.workers:
-            msg = f"{self.workers} workers cannot share a batch of {self.sequences} sequences evenly"
-            raise ValueError(msg)
-        if self.min_workers is not None and self.min_workers > self.workers:
-            msg = f"min_workers {self.min_workers} is more than workers {self.workers}"
-            raise ValueError(msg)
+    def _agrees_with_itself(self) -> Self:
+        problem = problem_of(self)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
     @property

@@ -183,3 +183,15 @@ def test_packed_sequences_are_trained_on_at_their_length(tmp_path: Path) -> None
     told = "sequence_length is 256, and 'packed' packs sequences of 64; write `sequence_length: 64`"
     with pytest.raises(UserError, match=told):
         load(path)
+
+
+@pytest.mark.parametrize("plan", ["tokens: 8191", "steps: 8191, tokens_per_step: 1"], ids=["tokens", "steps"])
+def test_a_training_takes_no_more_than_its_mixture_plans(tmp_path: Path, plan: str) -> None:
+    """4 steps of 8 sequences of 256 are 8,192 tokens."""
+    path = tmp_path / "kinds.yaml"
+    text = KINDS.format(source="mixed", verb="pretrain: {steps: 4, workers: 1}")
+    path.write_text(text.replace("mix: {by: source}", f"mix: {{by: source, {plan}}}"), encoding="utf-8")
+    with pytest.raises(UserError, match="4 steps of 8 sequences of 256 take 8192 tokens, and 'mixed' plans 8191"):
+        load(path)
+    path.write_text(path.read_text().replace("8191", "8192"), encoding="utf-8")
+    assert load(path)["last"].source == "mixed"

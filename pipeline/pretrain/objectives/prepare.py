@@ -52,11 +52,17 @@ def check_objective(objective: Objective, *, sequence_length: int, eos_id: int, 
     if len(ids) < needed:
         msg = (
             f"objective {objective.kind} over {sequence_length} positions needs {needed} mask_ids, there are {len(ids)}: "
-            "name ids that stand for nothing else, as special tokens of the tokenizer or the embedding's spare rows "
-            f"{vocab_size} to {padded_vocabulary(vocab_size) - 1}"
+            "name ids that stand for nothing else, as those of special_tokens that train_tokenizer was given"
+            f"{_spare(vocab_size)}"
         )
         raise UserError(msg)
     wrong = [one for one in ids if not 0 <= one < padded_vocabulary(vocab_size) or one == eos_id]
     if wrong or len(set(ids)) < len(ids):
         msg = f"mask_ids {wrong or list(ids)}: they must differ, be none of the EOS {eos_id} and lie in the embedding"
         raise UserError(msg)
+
+
+def _spare(vocab_size: int) -> str:
+    """Rows of the embedding that are no token's, where there are any."""
+    last = padded_vocabulary(vocab_size) - 1
+    return f", or the embedding's spare rows {vocab_size} to {last}" if vocab_size <= last else ""

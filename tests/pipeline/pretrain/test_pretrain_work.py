@@ -51,7 +51,7 @@ def test_how_it_runs_is_not_part_of_what_it_is() -> None:
         checkpoint_every=7,
         keep_checkpoints=1,
         keep_every=5,
-        micro_batch_tokens=64,
+        micro_batch_tokens=512,
         sharding="hsdp",
         shard_ranks=2,
         compile=True,
