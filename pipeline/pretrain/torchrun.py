@@ -30,6 +30,7 @@ from pipeline.pretrain.model.export import export
 from pipeline.pretrain.ranks import current_place
 from pipeline.pretrain.stopping import ASKED
 from pipeline.pretrain.training.loop import Observer, train
+from pipeline.watch import MetricsWatch
 
 
 def main(arguments: list[str] | None = None, observe: Observer | None = None) -> int:
@@ -42,10 +43,11 @@ def main(arguments: list[str] | None = None, observe: Observer | None = None) ->
     try:
         _join_ranks(job, options)
         place = current_place(job.device)
-        with _asked_by_sigterm():
+        with _asked_by_sigterm(), _told(job, quiet=place.rank > 0 or options.die_with_parent):
             train(job, place, observe)
         if place.rank == 0 and not options.no_export:
-            export(job, Path(job.home) / "export")
+            weights, _ = export(job, Path(job.home) / "export")
+            sys.stdout.write(f"exported to {weights.parent}; `sluice run` of its recipe commits the model to the run\n")
     except (UserError, RunFailedError, StoppedError) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -64,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--die-with-parent", action="store_true", help="end when standard input is closed")
     parser.add_argument("--no-export", action="store_true", help="leave only checkpoints and metrics")
     return parser
+
+
+def _told(job: Job, *, quiet: bool) -> contextlib.AbstractContextManager[object]:
+    """A line on the last step every few seconds."""
+    if quiet:
+        return contextlib.nullcontext()
+    return MetricsWatch(Path(job.home) / "metrics.jsonl", "training", lambda line: print(line, flush=True))
 
 
 @contextlib.contextmanager
