@@ -36,10 +36,14 @@ sys.modules["pipeline"] = _bare
 from pipeline.pretrain.data.batch import Batch  # noqa: E402
 from pipeline.pretrain.model.flops import flops_per_token, measured_peak_flops, parameters, peak_flops, utilization  # noqa: E402
 from pipeline.pretrain.model.transformer import Transformer  # noqa: E402
-from pipeline.pretrain.training.optim import make_optimizers  # noqa: E402
+from pipeline.pretrain.ranks import Place  # noqa: E402
+from pipeline.pretrain.sharding.distribute import distribute, make_gradients  # noqa: E402
+from pipeline.pretrain.training.optim import make_optimizers, update  # noqa: E402
+from pipeline.pretrain.training.spikes import Spikes  # noqa: E402
 
 WARM_UP = 3
 CLIP = 1.0
+RATE = 1e-3
 GOALS = {"124m": 0.40, "350m": 0.47, "1.3b": 0.52}
 
 
@@ -89,15 +93,18 @@ SHAPES = {
 
 
 class Step:
-    """A model, its optimizers and one micro-batch."""
+    """What ``pipeline.pretrain.training.loop`` does with a batch of one micro-batch, on one rank."""
 
     def __init__(self, case: Case, device: torch.device) -> None:
         shape, length = SHAPES[case.model]
-        self.device = device
-        self.model = Transformer(shape, case.vocabulary, max_length=length, attention=case.attention).to(device)
-        config = SimpleNamespace(optimizer=case.optimizer, learning_rate=1e-3, weight_decay=0.1)
+        self.device, place = device, Place(device=device)
+        job = SimpleNamespace(sharding="replicate", recompute="none", compile=case.compile)
+        model = Transformer(shape, case.vocabulary, max_length=length, attention=case.attention)
+        self.model = distribute(model, job, place)
+        config = SimpleNamespace(optimizer=case.optimizer, learning_rate=RATE, weight_decay=0.1)
         self.optimizers = make_optimizers(self.model, config)
-        self.loss = torch.compile(self.model.loss, dynamic=False) if case.compile else self.model.loss
+        self.gradients = make_gradients(self.model, job, place)
+        self.spikes = Spikes(None, device)
         rows = max(1, case.tokens // length)
         ids = torch.randint(case.vocabulary, (rows, length + 1), device=device)
         self.batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
@@ -105,14 +112,17 @@ class Step:
 
     def __call__(self) -> torch.Tensor:
         """One update; the loss before it, nats per token."""
-        with torch.autocast(self.device.type, torch.bfloat16):
-            loss = self.loss(self.batch, z_loss=0.0).nats / self.tokens
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        self.gradients.clear()
+        with self.gradients.part(last=True):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                losses = self.model.loss(self.batch, z_loss=0.0)
+            ((losses.nats + losses.extra) / self.tokens).backward()
+        loss = self.gradients.add_up(losses.nats.detach()) / self.tokens
+        grad_norm = self.gradients.norm()
+        skip = self.spikes.look(loss, grad_norm)
+        self.gradients.scale_((CLIP / grad_norm).clamp(max=1.0))
+        update(self.optimizers, RATE, skip)
+        return loss
 
 
 def synchronize(device: torch.device) -> None:
@@ -135,13 +145,15 @@ def measured(case: Case, device: torch.device, steps: int, profile: bool) -> dic
     seconds = []
     loss = torch.tensor(first)
     gc.disable()  # its pauses are longer than a step of a small model
-    for _ in range(steps):
-        synchronize(device)
-        start = time.perf_counter()
-        loss = step()
-        synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    gc.enable()
+    try:
+        for _ in range(steps):
+            synchronize(device)
+            start = time.perf_counter()
+            loss = step()
+            synchronize(device)
+            seconds.append(time.perf_counter() - start)
+    finally:  # a case that fails is not the last
+        gc.enable()
     row: dict[str, Any] = {
         **asdict(case),
         "micro_batch_tokens": step.tokens,

@@ -15,6 +15,8 @@ NODE_GPUS = 8
 """Taken for the ranks of a node where none are named."""
 _GROUP = 30_000_000
 """Parameters that are gathered at once, if a block has not more (``sharding.distribute``); two groups are there at a time."""
+_CHUNK_BYTES = 1 << 30
+"""Of matrices that Muon makes orthogonal at once (``training.muon``), at least one parameter."""
 _RESERVE = 1_500_000_000
 """The CUDA context, the libraries' workspaces, buckets of gradients."""
 _FRAGMENTS = 1.05
@@ -24,7 +26,8 @@ FORMULA = Formula(
     "memory of a GPU",
     "4 N weights + 4 N gradients + 8 N moments (Muon: 4 for matrices) over the ranks that share them, bfloat16 copies, "
     "activations a token (8 D + 6 HE + 6 KE + 8 F bytes a layer, none recomputed or compiled), 10 V a token for the loss",
-    "counted over the model's own tensors; compiled code computes the gate's SiLU again, and keeps 6 V",
+    "counted over the model's own tensors; compiled code computes the gate's SiLU again, and keeps 6 V where weights are "
+    "not split; Muon works in 3 x at most 1 GiB (at least a matrix)",
     (),
     "D width, HE and KE widths of all query and of all key heads, F feed-forward, V padded ids; experts: as if F were theirs",
 )
@@ -57,6 +60,11 @@ class Setting:
                 return self.shard_ranks or min(self.ranks, NODE_GPUS)
 
     @property
+    def is_split(self) -> bool:
+        """Whether blocks are gathered; the loss is then computed outside of what is compiled (``sharding.distribute``)."""
+        return self.sharding != "replicate" and self.ranks > 1
+
+    @property
     def tokens(self) -> int:
         """Tokens that go through the model at once: whole sequences."""
         return max(1, self.micro_batch_tokens // self.sequence_length) * self.sequence_length
@@ -73,6 +81,8 @@ class Memory:
     """bfloat16 weights: of all matrices where every rank has them, else of two groups and of what is at both ends."""
     activations: int
     logits: int
+    buffers: int
+    """Of Muon: matrices it has gathered, the stack it makes of them, products and updates."""
     reserve: int
 
     @property
@@ -91,7 +101,8 @@ def estimate(setting: Setting) -> Memory:
         "moments": _moments(setting, counted) // sharers,
         "copies": _copies(setting, counted),
         "activations": setting.tokens * _activations(setting),
-        "logits": setting.tokens * padded_vocabulary(setting.vocab_size) * (6 if setting.compile else 10),
+        "logits": setting.tokens * padded_vocabulary(setting.vocab_size) * _logit_bytes(setting),
+        "buffers": _buffers(setting, counted),
     }
     return Memory(**kept, reserve=_RESERVE + round((_FRAGMENTS - 1) * sum(kept.values())))
 
@@ -142,6 +153,22 @@ def _moments(setting: Setting, counted: Parameters) -> int:
     if setting.optimizer == "adamw":
         return 8 * counted.total
     return 4 * counted.without_embedding + 8 * counted.embedding
+
+
+def _logit_bytes(setting: Setting) -> int:
+    """Of a logit: bfloat16, its gradient, and float32 for either unless the loss is compiled with the logits."""
+    return 6 if setting.compile and not setting.is_split else 10
+
+
+def _buffers(setting: Setting, counted: Parameters) -> int:
+    """Three times the chunk: on a GPU a stack, products and results in bfloat16, updates in float32."""
+    if setting.optimizer == "adamw":
+        return 0
+    shape = setting.shape
+    inward = 2 if shape.feed_forward == "swiglu" else 1  # gate and up are one parameter
+    width = shape.ffn_dim if shape.experts is None else shape.experts.count * shape.experts.ffn_dim
+    largest = 4 * shape.dim * max(inward * width, shape.heads * shape.head_dim)
+    return 3 * min(4 * counted.without_embedding, max(_CHUNK_BYTES, largest))
 
 
 def _copies(setting: Setting, counted: Parameters) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -22,7 +23,7 @@ from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.lifeline import import_path
-from pipeline.pretrain.ranks import Place, current_place, from_first
+from pipeline.pretrain.ranks import Agreement, Place, current_place, from_first
 from pipeline.pretrain.sharding.world import check_ranks, usable_ranks
 from pipeline.pretrain.stopping import asked_by_file
 from pipeline.pretrain.training.loop import Observer, train
@@ -35,6 +36,8 @@ _START_TIMEOUT_S = 300
 """Ray's 60 s are too few for importing torch on busy disks and cores."""
 _COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 _REFUSED = "refused.txt"
+_MEET_S = 10.0
+"""For ranks that end with an error of ours: one that has not come by then is taken to wait for this one elsewhere."""
 _OURS = (UserError, RunFailedError, StoppedError)
 """What ends a training for good: Ray must not start it anew."""
 
@@ -90,14 +93,21 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
     try:
         trainer.fit()
     except TrainingFailedError as error:
+        _raise_refused(refused, error)
         msg = f"training stopped after {_MAX_FAILURES} restarts: {error}"
         raise RunFailedError(msg) from error
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-    if refused.exists():
-        kind, _, message = refused.read_text(encoding="utf-8").partition("\n")
-        refused.unlink()
-        raise {one.__name__: one for one in _OURS}.get(kind, RunFailedError)(message)
+    _raise_refused(refused)
+
+
+def _raise_refused(refused: Path, cause: Exception | None = None) -> None:
+    """Raise what the first rank that gave up wrote, if any did."""
+    if not refused.exists():
+        return
+    kind, _, message = refused.read_text(encoding="utf-8").partition("\n")
+    refused.unlink()
+    raise {one.__name__: one for one in _OURS}.get(kind, RunFailedError)(message) from cause
 
 
 def _check(job: Job, asked: Workers) -> None:
@@ -118,17 +128,29 @@ def _worker(given: dict[str, Any]) -> None:
     """One rank. Our own checkpoints bring it back, so that a new driver can go on where Ray's state is gone."""
     job = Job.model_validate_json(given["job"])
     observe: Observer | None = given["observe"]
+    refused = Path(job.home) / _REFUSED
+    if from_first(refused.exists()):  # a rank gave up, and Ray starts all anew: they end in peace, the driver raises
+        return
     place = _place_among_usable(job)
     if place is None:
         return
+    meeting = Agreement()
     try:
         with asked_by_file(Path(job.home)):
             train(job, place, observe)
     except _OURS as error:
-        # Would fail again in the same way, so Ray must not see it: every rank ends in peace, the driver raises.
-        if place.rank == 0:
-            refused = Path(job.home) / _REFUSED
-            refused.write_text(f"{type(error).__name__}\n{error}", encoding="utf-8")
+        _refuse(refused, error)
+        # Would fail again in the same way, so Ray need not see it where every rank comes here. Where one does not, it
+        # waits for this one in a collective, and only Ray can end it.
+        if not meeting.all_at(0, _MEET_S):
+            raise
+
+
+def _refuse(refused: Path, error: Exception) -> None:
+    """Tell the driver; where another rank has, that one was first and this error may only follow from its own."""
+    refused.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError), refused.open("x", encoding="utf-8") as file:
+        file.write(f"{type(error).__name__}\n{error}")
 
 
 def _place_among_usable(job: Job) -> Place | None:

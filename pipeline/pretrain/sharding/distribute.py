@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from pipeline.pretrain.sharding.mesh import make_mesh
@@ -45,7 +45,7 @@ def distribute(model: Transformer, job: Job, place: Place) -> Transformer:
         return model.to(place.device)
     if job.compile:  # split models gather weights between blocks, which no graph can hold
         for block in model.blocks:
-            block.forward = torch.compile(block.forward, dynamic=False, backend=COMPILER)
+            block.forward = _compiled_to_learn(block.forward)
     _shard(model, make_mesh(job, place.world))
     model.to(place.device)
     return model
@@ -63,6 +63,20 @@ def make_gradients(model: nn.Module, job: Job, place: Place) -> Gradients:
 
 def _is_split(job: Job, place: Place) -> bool:
     return job.sharding != "replicate" and place.world > 1
+
+
+def _compiled_to_learn(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compiled where gradients are wanted. Evaluation runs the code as written, as it does in a replicated model.
+
+    Its batches are as long as their longest document, and each length would be a graph of its own: minutes, until the
+    compiler has come to its limit of graphs for a function (8).
+    """
+    compiled = torch.compile(forward, dynamic=False, backend=COMPILER)
+
+    def run(*args: object) -> Tensor:
+        return compiled(*args) if torch.is_grad_enabled() else forward(*args)
+
+    return run
 
 
 def _shard(model: Transformer, mesh: DeviceMesh) -> None:

@@ -35,7 +35,9 @@ from pipeline.pretrain.training.unigram import unigram_nats
 Observer = Callable[[int, bool], None]
 """Called on every rank after each step: (step, whether a checkpoint of it was begun)."""
 _MOST_LEFT_OUT = 3
-"""Batches that may come to no number. One is a bad batch; with more it is the training that goes wrong."""
+"""Batches that may come to no number within ``_STEPS_TOGETHER``. One is a bad batch; with more it is the training."""
+_STEPS_TOGETHER = 1000
+"""A long run may meet a bad batch now and then: those further back than that say nothing of how it goes now."""
 
 
 def train(job: Job, place: Place, observe: Observer | None = None) -> None:
@@ -45,7 +47,7 @@ def train(job: Job, place: Place, observe: Observer | None = None) -> None:
 
     Raises:
         UserError: see ``checked_batches``; or the checkpoint belongs to another configuration.
-        RunFailedError: the loss was no number for the fourth time.
+        RunFailedError: the loss was no number for the fourth time within 1,000 steps.
         StoppedError: somebody asked for it, and there is a checkpoint of the step the run had come to; where ranks waited
             for shards and could not agree on a step, only those from before.
     """
@@ -58,10 +60,11 @@ def train(job: Job, place: Place, observe: Observer | None = None) -> None:
                 _to_the_end(trainer, observe)
             except NotANumberError as error:
                 left_out = (*trainer.left_out, error.step)
-                words = _words(error, left_out, source, job)
+                together = tuple(step for step in left_out if step > error.step - _STEPS_TOGETHER)
+                words = _words(error, together, source, job)
             else:
                 return
-        if len(left_out) > _MOST_LEFT_OUT:
+        if len(together) > _MOST_LEFT_OUT:
             raise RunFailedError(words)
         del trainer  # its memory is wanted for the next
         if place.rank == 0:

@@ -8,7 +8,7 @@ all; takes stacks of experts; and can leave an update out without asking the hos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ _TIMES = 5
 _LEAST_NORM = 1e-7
 _RMS = 0.2
 """Of AdamW's usual update, to which this one is scaled (Liu et al. 2025, arXiv:2502.16982, section 2.2)."""
+CHUNK_BYTES = 2**30
+"""Of matrices made orthogonal at once, counted in float32: split weights are whole meanwhile. A parameter is never cut."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -66,15 +68,13 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(tuple(parameter.shape[-2:]), []).append(parameter)
             for alike in by_shape.values():
-                self._update(alike, group, skip)
+                for chunk in _chunks(alike):
+                    self._update(chunk, group, skip)
 
     def _update(self, parameters: Sequence[nn.Parameter], group: dict[str, Any], skip: Tensor | None) -> None:
         """parameters: of matrices of one shape."""
-        directions = [_whole(self._direction(parameter, group["momentum"], skip)) for parameter in parameters]
-        rows, columns = directions[0].shape[-2:]
-        stack = torch.cat([direction.reshape(-1, rows, columns) for direction in directions])
-        dtype = self._dtype or (torch.bfloat16 if stack.is_cuda else torch.float32)
-        updates = _shared(stack.to(dtype)).to(stack.dtype)
+        rows, columns = parameters[0].shape[-2:]
+        updates = _shared(self._stack(parameters, group["momentum"], skip)).to(parameters[0].dtype)
         rate = group["lr"]
         updates.mul_(-rate * _RMS * math.sqrt(max(rows, columns)))
         decay = rate * group["weight_decay"]
@@ -86,6 +86,12 @@ class Muon(torch.optim.Optimizer):
             held = _local(parameter)
             changed = mine.sub_(held, alpha=decay)
             held.add_(changed if skip is None else torch.where(skip > 0, 0, changed))
+
+    def _stack(self, parameters: Sequence[nn.Parameter], momentum: float, skip: Tensor | None) -> Tensor:
+        """Directions of matrices of one shape, (N, m, n). Each is narrowed before the next is gathered."""
+        dtype = self._dtype or (torch.bfloat16 if parameters[0].is_cuda else torch.float32)
+        directions = (_whole(self._direction(parameter, momentum, skip)).to(dtype) for parameter in parameters)
+        return torch.cat([direction.reshape(-1, *direction.shape[-2:]) for direction in directions])
 
     def _direction(self, parameter: nn.Parameter, momentum: float, skip: Tensor | None) -> Tensor:
         """Where the momentum looks from its next place; like the parameter, whole or split."""
@@ -113,6 +119,21 @@ class Muon(torch.optim.Optimizer):
             shape=parameter.shape,
             stride=parameter.stride(),
         )
+
+
+def _chunks(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Runs of parameters, as many as ``CHUNK_BYTES`` hold, at least one; the same on every rank."""
+    run: list[nn.Parameter] = []
+    num_bytes = 0
+    for parameter in parameters:
+        size = 4 * parameter.numel()  # of a split one too: of the whole
+        if run and num_bytes + size > CHUNK_BYTES:
+            yield run
+            run, num_bytes = [], 0
+        run.append(parameter)
+        num_bytes += size
+    if run:
+        yield run
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -110,13 +110,13 @@ class Recorder:
             self._file.sync()
 
     def _write_step(self, step: int, line: Mapping[str, Any]) -> None:
+        first, self._first = self._first, False  # on every rank: all must bring values over at the same steps
         if self._file is None:
             return
         config = self._job.config
         drawn = self._source.drawn(step)
         more: dict[str, Any] = {} if drawn is None else {"strata": drawn}
-        if self._first:
-            self._first = False
+        if first:
             more["seconds_to_first_step"] = round(time.time() - self._began, 2)
         self.write({"step": step, "tokens": step * config.batch_size * config.sequence_length, **line, **more})
 

@@ -158,6 +158,43 @@ def test_recomputing_and_compiling_save_activations() -> None:
     assert estimate(setting(shape, compile=True)).total < estimate(setting(shape)).total
 
 
+def test_the_loss_is_compiled_only_where_weights_are_not_split() -> None:
+    """4 x 64 tokens of 256 ids; ``distribute`` compiles blocks alone where it splits, and splits nothing on one rank."""
+    shape = shape_of(2, kv_heads=2)
+
+    def logits(**changes: object) -> int:
+        return estimate(setting(shape, **changes)).logits // (4 * LENGTH * VOCABULARY)
+
+    assert logits(compile=True, ranks=8) == 6
+    assert logits(compile=True, ranks=1, sharding="fsdp") == 6
+    assert logits(compile=True, ranks=8, sharding="fsdp") == 10
+    assert logits(compile=True, ranks=8, sharding="hsdp", shard_ranks=4) == 10
+    assert logits(ranks=8) == 10
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk"),
+    [
+        (
+            Shape(layers=1, dim=256, heads=2, kv_heads=2, ffn_dim=640),
+            4 * (4 * 256 * 256 + 3 * 256 * 640),
+        ),  # less than a GiB in all
+        (Shape(layers=24, dim=2048, heads=16, kv_heads=16, ffn_dim=5632), GIB),
+        (
+            Shape(layers=2, dim=16_384, heads=128, kv_heads=128, ffn_dim=65_536),
+            4 * 16_384 * 2 * 65_536,
+        ),  # gate and up of one layer
+    ],
+    ids=["small", "many", "large matrix"],
+)
+def test_muon_works_in_chunks(shape: Shape, chunk: int) -> None:
+    assert estimate(setting(shape, optimizer="muon")).buffers == pytest.approx(3 * chunk, rel=0.01)
+    assert estimate(setting(shape, optimizer="muon", ranks=8, sharding="fsdp")).buffers == pytest.approx(
+        3 * chunk, rel=0.01
+    )
+    assert estimate(setting(shape)).buffers == 0
+
+
 def test_a_job_that_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
     shape = Shape(layers=24, dim=2048, heads=16, kv_heads=8, ffn_dim=5632, tied=False)
     files = TokenFiles(tokens=str(tmp_path / "a.bin"), documents=str(tmp_path / "a.parquet"))

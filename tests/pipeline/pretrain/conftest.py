@@ -85,7 +85,7 @@ def one_thread() -> Iterator[None]:
 def run_ranks(*runs: tuple[Job, int, tuple[int, int] | tuple[int, int, str] | None]) -> None:
     """Runs, one after the other: a job, its number of ranks, and which rank dies after which step, if one does.
 
-    With a third entry it is told to stop instead.
+    With a third entry it is told to stop instead; where that is "nan", the step's loss on that rank is no number.
     """
     given = []
     for job, world, die in runs:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.errors import StoppedError
+from pipeline.errors import RunFailedError, StoppedError
 from pipeline.pretrain.around import main
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data.batch import Batch
@@ -20,10 +20,11 @@ from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.model.transformer import Losses, Transformer
 from pipeline.pretrain.ranks import Place
 from pipeline.pretrain.stopping import ASKED
+from pipeline.pretrain.training import loop
 from pipeline.pretrain.training.checkpoint import latest
 from pipeline.pretrain.training.loop import train
 from pipeline.pretrain.training.metrics import read_metrics
-from tests.pipeline.pretrain.conftest import document_id, sentences
+from tests.pipeline.pretrain.conftest import document_id, run_ranks, sentences
 from tests.pipeline.pretrain.test_pretrain_loop import curve
 
 MakeJob = Callable[..., Job]
@@ -105,6 +106,35 @@ def test_a_batch_without_a_number_is_left_out_for_good(
     expected = skipping(make_job("expected", steps=14), 7)
     train(expected, Place())
     assert curve(job) == curve(expected)
+
+
+def test_ranks_find_a_batch_without_a_number_at_the_same_step(make_job: MakeJob) -> None:
+    """Step 6 is looked at with steps 5 to 8, by both; one that looks earlier than the other waits for it elsewhere."""
+    job = make_job("nan", steps=10, log_every=4)
+    expected = skipping(make_job("expected", steps=10), 6)
+    run_ranks((job, 2, (1, 6, "nan")))
+    train(expected, Place())
+    found, alone = steps_of(job), steps_of(expected)
+    assert found.keys() == alone.keys()
+    assert found[6] == alone[6]
+    losses = [[line["loss"] for line in without(steps, 6).values()] for steps in (found, alone)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # one rank adds in another order
+
+
+@pytest.mark.parametrize("together", [1000, 9])
+def test_only_bad_batches_that_come_together_end_a_training(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Four in twelve steps; of the last nine, 3 to 11, three."""
+    job = make_job("four", steps=12)
+    no_number_for(np.concatenate([tokens_of(job, step) for step in (2, 5, 8, 11)]), monkeypatch)
+    monkeypatch.setattr(loop, "_STEPS_TOGETHER", together)
+    if together == 1000:
+        with pytest.raises(RunFailedError, match=r"step 11: loss nan.*as at steps 2, 5, 8\)"):
+            train(job, Place())
+        return
+    train(job, Place())
+    assert [step for step, line in steps_of(job).items() if line.get("skipped")] == [2, 5, 8, 11]
 
 
 def test_it_does_not_matter_when_metrics_are_brought_over(make_job: MakeJob) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.pretrain.config import Experts, Shape, TrainConfig
 from pipeline.pretrain.model.transformer import Transformer
+from pipeline.pretrain.training import muon
 from pipeline.pretrain.training.muon import Muon, orthogonal
 from pipeline.pretrain.training.optim import make_optimizers, update
 from pipeline.pretrain.training.schedule import learning_rate
@@ -101,6 +102,31 @@ def test_experts_are_matrices_of_their_own() -> None:
     for parameter in alone:
         Muon([parameter], lr=0.1).step()
     torch.testing.assert_close(stacked.detach(), torch.stack([p.detach() for p in alone]))
+
+
+@pytest.mark.parametrize(("chunk_bytes", "expected"), [(1, [1, 1, 1, 3, 1]), (700, [2, 1, 3, 1]), (1400, [3, 4])])
+def test_muon_in_chunks_is_muon_at_once(chunk_bytes: int, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrices (10, 8) of 320 bytes, three experts (6, 8) of 576 and one of 192: stacks within the bound, bits the same."""
+    torch.manual_seed(3)
+    shapes = [(10, 8), (3, 6, 8), (10, 8), (10, 8), (6, 8)]
+    whole = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    cut = copy.deepcopy(whole)
+    optimizers = [Muon(parameters, lr=0.1, weight_decay=0.2) for parameters in (whole, cut)]
+    for _ in range(3):
+        for one, other in zip(whole, cut, strict=True):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        optimizers[0].step()
+        stacks: list[int] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(muon, "CHUNK_BYTES", chunk_bytes)
+            patch.setattr(
+                muon, "orthogonal", lambda stack, stacks=stacks: (stacks.append(len(stack)), orthogonal(stack))[1]
+            )
+            optimizers[1].step()
+        assert stacks == expected
+    for one, other in zip(whole, cut, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_muon_refuses_what_is_no_matrix() -> None:

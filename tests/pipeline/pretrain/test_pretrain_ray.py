@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +73,48 @@ def test_who_is_asked_to_stop_leaves_a_checkpoint(make_job: Callable[..., Job], 
     assert found is not None
     assert 3 < int(found.name.removeprefix("step-")) < 1500
     assert curve(job)[-1]["step"] == int(found.name.removeprefix("step-"))
+
+
+def test_an_error_of_one_worker_alone_is_told(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    """It fails where the other waits for it, so that Ray ends that one; started anew, both end at once and in peace."""
+    path = tmp_path / "job.json"
+    path.write_text(make_job("unused").model_dump_json())
+    command = [sys.executable, "-m", "tests.pipeline.pretrain.refused_ranks", str(tmp_path), str(path)]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    alone = "UserError\nan id outside the vocabulary"
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        ["alone", "RuntimeError", "UserError", alone],
+        ["alone", "well", "well", alone],
+        ["both", "well", "well", "StoppedError\nstopped after step 3"],
+    ]
+
+
+@pytest.mark.parametrize("ends", ["in peace", "out of restarts"])
+def test_a_driver_raises_what_a_worker_wrote(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    from pipeline.pretrain import ray_entry  # imports ray
+
+    job = make_job("refused")
+    told = Path(job.home) / "refused.txt"
+    left_over = "StoppedError\nof the launch before"
+    told.parent.mkdir()
+    told.write_text(left_over)
+
+    def fit(_trainer: object) -> None:
+        assert not told.exists()
+        told.write_text("UserError\nan id outside the vocabulary")
+        if ends == "out of restarts":
+            raise ray_entry.TrainingFailedError
+
+    monkeypatch.setattr(ray_entry.TorchTrainer, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(ray_entry.TorchTrainer, "fit", fit)
+    with pytest.raises(UserError, match="an id outside the vocabulary"):
+        ray_entry.launch(job, 2)
+    assert not told.exists()
 
 
 @pytest.mark.parametrize(

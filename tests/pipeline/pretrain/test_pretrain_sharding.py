@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Experts, Job, TokenData, TrainConfig
@@ -183,3 +184,28 @@ def test_a_compiled_model_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(found.nats, expected.nats)
     torch.testing.assert_close(found.extra, expected.extra)
     assert list(compiled.state_dict()) == names
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler asks for it
+def test_a_split_model_is_compiled_to_learn_and_evaluated_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of evaluation have any length: no graph is made for them, and their numbers are the plain model's."""
+    graphs = CompileCounter()
+    monkeypatch.setattr(distributing, "COMPILER", graphs)
+    monkeypatch.setattr(distributing, "make_mesh", lambda *_: None)
+    monkeypatch.setattr(distributing, "_shard", lambda *_: None)  # what is compiled does not depend on it
+    torch._dynamo.reset()
+    plain = Transformer(SMALL, VOCABULARY, max_length=8, seed=1)
+    asked = job(compile=True, sharding="fsdp")
+    model = distribute(Transformer(SMALL, VOCABULARY, max_length=8, seed=1), asked, Place(world=2))
+    expected, found = _gradients(plain), _gradients(model)
+    made = graphs.frame_count
+    assert made > 0
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, msg=name)
+    for length in (2, 5, 7, 8):
+        tokens = torch.randint(0, VOCABULARY, (2, length + 1), generator=torch.Generator().manual_seed(length))
+        with torch.no_grad():
+            one, other = (each.nats(tokens[:, :-1], tokens[:, 1:]) for each in (model, plain))
+        assert torch.equal(one, other)
+    _gradients(model)
+    assert graphs.frame_count == made
