@@ -27,7 +27,7 @@ steps:
     pack: {{sequence_length: 256}}
   mixed:
     from: tokens
-    mix: {{by: source, weights: {{"*": 1}}, tokens: 1000}}
+    mix: {{by: source, weights: {{"*": 1}}, tokens: 409600}}
   model:
     from: {source}
     pretrain:
