@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt $(VENV)/bin/python
 	$(BIN)/python -c "from operators.kernels.compiled import warm; warm()"
 	touch $@
 
-test: setup  ## the test suite (about 12 minutes on 2 cores)
+test: setup  ## the test suite (about 13 minutes on 2 cores)
 	$(BIN)/pytest -q -n 2 -m "not ray"
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "ray and not sweep"
 

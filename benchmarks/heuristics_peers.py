@@ -34,6 +34,7 @@ CHAINS = {
         ("datatrove", "chain english nltk", "the same with NLTK's words, as when FineWeb was made"),
         ("nemo", "chain english", "heuristic_filter_english_pipeline.yaml: 28 filters"),
         ("dolma", "chain english", "taggers gopher_v2 and c4_v2"),
+        ("sluice", "operators english", "our operators alone, without account, excerpts and moving of rows"),
         ("juicer", "chain english", JUICER),
         ("juicer", "chain english n-grams", "the same with word repetition for n = 2 to 10, as Gopher has it"),
     ),

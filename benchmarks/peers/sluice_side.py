@@ -12,6 +12,7 @@ from job import Job
 from operators import C4Lines, CodeQuality, FinewebQuality, GopherQuality, GopherRepetition
 from operators.kernels.segmentation import forget
 from pipeline import apply
+from pipeline.operator import Filter
 
 ZH_STOP_WORDS = tuple("的年在月是和日了於·為有被人中为他與後也而由")
 
@@ -61,8 +62,25 @@ def _chain(make: Callable[[], list[Any]]) -> Job:
     return Job(load, run, report)
 
 
+def _operators(make: Callable[[], list[Any]]) -> Job:
+    """The operators alone, each over all rows: what a tool does whose side here is its filters and no account."""
+    chain = make()
+    whole = _chain(make)
+
+    def run(docs: pa.Table) -> pa.Table:
+        for operator in chain:
+            operator.measure(docs) if isinstance(operator, Filter) else operator.map(docs)
+        return docs
+
+    def report(docs: pa.Table) -> dict[str, Any]:
+        return whole.report((docs.num_rows, apply(chain, docs).kept))
+
+    return Job(whole.load, run, report)
+
+
 JOBS: dict[str, Callable[[], Job]] = {
     "chain english": partial(_chain, english_chain),
+    "operators english": partial(_operators, english_chain),
     "chain chinese": partial(_chain, chinese_chain),
     "chain code": partial(_chain, lambda: [CodeQuality(flavour="nemo", language="python")]),
 }

@@ -16,6 +16,7 @@ from tests.chaos.test_kill_the_driver import commits, exact_payloads, family, lo
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
+@pytest.mark.sweep
 def test_killed_workers_are_replaced(undisturbed: Done, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with_the_same_classifier(undisturbed, out)
