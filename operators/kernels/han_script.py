@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import RunFailedError
+from operators.kernels.shipped import shipped
 
 TABLE_SHA256 = "cc1b8cf99573761e95891dcac9ec89ea83d75ecb602b65f3b0c6174757049bcc"
 """Of the shipped table; it stands in the source, so that another table is another fingerprint."""
@@ -28,10 +27,7 @@ def han_scripts() -> npt.NDArray[np.uint8]:
         RunFailedError: the shipped table is not the one of this version.
     """
     path = Path(__file__).parent.parent / "data" / "han-script.txt"
-    content = path.read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != TABLE_SHA256:
-        msg = f"{path} has sha256 {found}, expected {TABLE_SHA256}; install the package again"
-        raise RunFailedError(msg)
+    content = shipped(path, TABLE_SHA256)
     simplified, traditional = content.decode().removeprefix("# simplified\n").split("# traditional\n")
     table = np.zeros(TABLE_CODES, np.uint8)
     for chars, script in ((simplified, SIMPLIFIED), (traditional, TRADITIONAL)):

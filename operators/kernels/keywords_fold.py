@@ -19,8 +19,8 @@ import pyarrow as pa
 from operators.kernels.buffers import ByteArray, Int32Array, IntArray, TextBuffers, text_buffers
 from operators.kernels.bytewise import code_point, load_word, store_word
 from operators.kernels.compiled import lean_kernel
+from operators.kernels.shipped import shipped
 from operators.kernels.unicode_table import CODE_POINTS, SPACE, unicode_flags
-from pipeline.errors import RunFailedError
 
 Case = Literal["exact", "lower", "fold"]
 """``lower``: ``str.lower()``, but that every capital sigma becomes a medial one. ``fold``: ``str.casefold()``, which
@@ -78,11 +78,7 @@ def _maps() -> dict[str, dict[int, str]]:
 
 @cache
 def _shipped() -> dict[str, dict[int, str]]:
-    content = _PATH.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        msg = f"the table {_PATH} has sha256 {found}, expected {SHA256}; install the package again"
-        raise RunFailedError(msg)
+    content = shipped(_PATH, SHA256)
     with np.load(io.BytesIO(content)) as stored:
         return {
             kind: {

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from operators.kernels.buffers import ByteArray, FlagArray, Int32Array
+from operators.kernels.shipped import shipped
 from operators.kernels.unicode_table import CODE_POINTS, SPACE, unicode_flags
-from pipeline.errors import RunFailedError
 
 VERSION = "14.0.0"
 """Unicode version of the shipped table."""
@@ -93,11 +93,7 @@ def normal_form() -> NormalForm:
     Raises:
         RunFailedError: the file is not the one of this version.
     """
-    content = _PATH.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        msg = f"the table {_PATH} has sha256 {found}, expected {SHA256}; install the package again"
-        raise RunFailedError(msg)
+    content = shipped(_PATH, SHA256)
     with np.load(io.BytesIO(content)) as stored:
         codes, sizes, pool, marks, contexts = (stored[key] for key in ("codes", "sizes", "pool", "marks", "contexts"))
     step = np.zeros(CODE_POINTS, np.uint16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
@@ -15,8 +14,8 @@ import numpy.typing as npt
 from operators.kernels.buffers import ByteArray
 from operators.kernels.bytewise import hash_word
 from operators.kernels.compiled import lean_kernel
+from operators.kernels.shipped import shipped
 from operators.kernels.unicode_table import CODE_POINTS
-from pipeline.errors import RunFailedError
 
 TABLE_SHA256 = "f32dd416b778704244cac8b483d91d29f750199897392dbf9549386fb7f97e1c"
 """Of the shipped table; it stands in the source, so that another table is another fingerprint."""
@@ -154,12 +153,7 @@ def _stored() -> dict[str, Any]:
     Raises:
         RunFailedError: the shipped table is not that of this version.
     """
-    path = _path()
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != TABLE_SHA256:
-        msg = f"the table {path} has sha256 {found}, expected {TABLE_SHA256}; install the package again"
-        raise RunFailedError(msg)
+    content = shipped(_path(), TABLE_SHA256)
     return json.loads(content)
 
 

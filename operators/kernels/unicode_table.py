@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from functools import cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import RunFailedError
+from operators.kernels.shipped import shipped
 
 VERSION = "14.0.0"
 """Unicode version of the shipped table; ``operators/kernels/make_unicode_table.py`` writes another one."""
@@ -62,12 +61,7 @@ def unicode_flags() -> npt.NDArray[np.uint16]:
     Raises:
         RunFailedError: the shipped table is not that of this version.
     """
-    path = _path()
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != TABLE_SHA256:
-        msg = f"the Unicode table {path} has sha256 {found}, expected {TABLE_SHA256}; install the package again"
-        raise RunFailedError(msg)
+    content = shipped(_path(), TABLE_SHA256)
     with np.load(io.BytesIO(content)) as stored:
         starts, values = stored["starts"], stored["values"]
     flags = np.repeat(values, np.diff(np.append(starts, CODE_POINTS)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from functools import cache
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from operators.kernels.shipped import shipped
 from operators.kernels.unicode_table import CODE_POINTS, VERSION
-from pipeline.errors import RunFailedError
 
 TABLE_SHA256 = "ebf07273c15b17e6eaff272449107bc8989fb3d4eae9e0a5070bb39c45285f19"
 """Of the shipped table; it stands in the source, so that another table is another fingerprint."""
@@ -57,12 +56,7 @@ def _stored() -> dict[str, Any]:
     Raises:
         RunFailedError: the shipped table is not that of this version.
     """
-    path = _path()
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != TABLE_SHA256:
-        msg = f"the word table {path} has sha256 {found}, expected {TABLE_SHA256}; install the package again"
-        raise RunFailedError(msg)
+    content = shipped(_path(), TABLE_SHA256)
     with np.load(io.BytesIO(content)) as stored:
         return dict(stored)
 
