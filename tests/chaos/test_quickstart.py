@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.dataset import Run
-from tests.chaos.conftest import Done
+from tests.chaos.conftest import Done, run_to_end
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
@@ -69,12 +72,28 @@ def test_the_command_says_how_to_go_on(undisturbed: Done) -> None:
         assert expected in printed, expected
 
 
-def test_bits_per_byte_are_below_the_unigram_models(undisturbed: Done) -> None:
-    (metrics,) = undisturbed.out.glob("model-*/metrics.jsonl")
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    last = [row for row in rows if row.get("evaluation") == "held_out"][-1]
-    assert last["bits_per_byte"] < last["unigram_bits_per_byte"]
+def _held_out(out: Path) -> dict[str, Any]:
+    (metrics,) = out.glob("model-*/metrics.jsonl")
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row.get("evaluation") == "held_out"][-1]
+
+
+def test_the_first_steps_learn(undisturbed: Done) -> None:
+    """A tenth below the equal distribution over all ids; 24 steps end at 0.81 to 0.84 of it."""
+    last = _held_out(undisturbed.out)
+    (config,) = undisturbed.out.glob("model-*/shards/*.config.json")
+    equal = math.log2(json.loads(config.read_bytes())["vocab_size"]) * last["tokens"] / last["bytes"]
+    assert last["bits_per_byte"] < 0.9 * equal
     assert last["documents"] >= 3
+
+
+@pytest.mark.sweep
+def test_the_model_as_shipped_is_better_than_the_unigram_model(undisturbed: Done, tmp_path: Path) -> None:
+    """Only the model is made again, with the recipe's own 200 steps: 2.22 against 2.56 bits per byte."""
+    out = shutil.copytree(undisturbed.out, tmp_path / "run")
+    shutil.rmtree(next(out.glob("model-*")))
+    last = _held_out(run_to_end(out).out)
+    assert last["bits_per_byte"] < last["unigram_bits_per_byte"] - 0.1
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(undisturbed: Done) -> None:
