@@ -2,8 +2,9 @@
 
 Each line gives the first and the best of several passes over the same documents, in Arrow buffers of their own per batch,
 nothing shared between lines. ``chain`` runs all filters of a recipe over each batch, which finds its words and lines once;
-``apply`` is the same through ``pipeline.apply``, with verdicts, dropped rows, excerpts and account, and FineWeb's rules over
-what C4's left of each text; by 500 documents, and by as many as a run hands out at once.
+``over c4's texts`` runs FineWeb's rules over what C4's left of each text, whose lines and words are found anew; ``apply``
+is that through ``pipeline.apply``, with verdicts, dropped rows, excerpts and account; by 500 documents, and by as many as
+a run hands out at once.
 """
 
 from __future__ import annotations
@@ -96,6 +97,11 @@ def main() -> None:
             quality.measure(docs),
             c4.map(docs),
             fineweb.measure(docs),
+        ),
+        "chain: fineweb over c4's texts": lambda docs: (
+            repetition.measure(docs),
+            quality.measure(docs),
+            fineweb.measure(c4.map(docs)),
         ),
         "apply: the same": lambda docs: apply([repetition, quality, c4, fineweb], docs),
     }

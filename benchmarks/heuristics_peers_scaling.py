@@ -100,7 +100,9 @@ def by_threads(texts: Sequence[str], threads: Sequence[int], passes: int) -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--limit", type=int, default=10_000, help="documents read")
+    parser.add_argument(
+        "--limit", type=int, default=30_000, help="documents read: so many that the longest text holds none twice"
+    )
     parser.add_argument("--peers", nargs="*", default=["nemo", "dolma"])
     parser.add_argument("--peer-mb", type=float, default=2.0)
     parser.add_argument("--passes", type=int, default=3)

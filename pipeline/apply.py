@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -86,8 +87,14 @@ def apply(
     """
     chosen: tuple[Operator, ...] = (operators,) if isinstance(operators, Operator) else tuple(operators)
     for operator in chosen:
-        operator.prepare()
+        _prepare(operator)
     return Chain(chosen, keep_dropped_text).run(docs)
+
+
+@lru_cache(maxsize=256)
+def _prepare(operator: Operator) -> None:
+    """Once per process: what is loaded stays, and its call over a text of its own takes as long as 20 real documents."""
+    operator.prepare()
 
 
 def _together(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:

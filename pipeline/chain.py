@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bisect import survive
-from pipeline.documents import text_bytes
+from pipeline.documents import one_chunk, text_bytes
 from pipeline.errors import RunFailedError, UserError
 from pipeline.groups import Named
 from pipeline.language_labels import places
@@ -94,7 +94,7 @@ def run_map(operator: Map, rows: Rows, rejection: Rejection) -> None:
     failed[chosen[[failure.row for failure in failures]]] = True
     after = _merge(before, [part for _, part in parts], np.setdiff1d(chosen, np.flatnonzero(failed)), operator)
     sizes, new_sizes = text_bytes(before).to_numpy(), text_bytes(after).to_numpy()
-    empty = pc.is_null(after["text"].combine_chunks()).to_numpy(zero_copy_only=False) & ~failed
+    empty = pc.is_null(one_chunk(after["text"])).to_numpy(zero_copy_only=False) & ~failed
     if mask is not None:
         empty &= mask
     alive = ~failed & ~empty
@@ -103,10 +103,10 @@ def run_map(operator: Map, rows: Rows, rejection: Rejection) -> None:
     rows.flows.append(flow)
     if empty.any():
         gone = np.flatnonzero(empty)
-        position = after.column_names.index("text")
-        old_text = after.take(gone).set_column(position, "text", before["text"].take(pa.array(gone, pa.int64())))
+        old_text = after.set_column(after.column_names.index("text"), "text", before["text"])
         verdicts = Verdicts.alike(len(gone), operator.name, "nothing_left")
-        rows.dropped.append(dropped_rows(old_text, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers))
+        left = dropped_rows(old_text, gone, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
+        rows.dropped.append(left)
     quarantine(rows, before, operator, [(int(chosen[f.row]), f.error) for f in failures], rejection)
     rows.docs = after if alive.all() else after.filter(pa.array(alive)).combine_chunks()
 

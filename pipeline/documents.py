@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import xxhash
 
@@ -122,8 +124,14 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; copied only where it has several chunks, while ``combine_chunks`` copies a single one too."""
+    array: Any = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return array
+
+
 def text_bytes(table: pa.Table) -> pa.Array:
     """UTF-8 bytes of each text, int64, 0 where the text is null."""
     import pyarrow.compute as pc  # keeps this module free to import in readers' child processes
 
-    return pc.fill_null(pc.cast(pc.binary_length(table["text"].combine_chunks()), pa.int64()), 0)
+    return pc.fill_null(pc.cast(pc.binary_length(one_chunk(table["text"])), pa.int64()), 0)

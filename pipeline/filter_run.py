@@ -38,8 +38,9 @@ def run_filters(
         rows.flows.append(flow)
     gone = np.flatnonzero(state.judged)
     if gone.size:
-        culprits, verdicts = docs.take(pa.array(gone, pa.int64())), state.verdicts.take(gone)
-        rows.dropped.append(dropped_rows(culprits, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers))
+        verdicts = state.verdicts.take(gone)
+        left = dropped_rows(docs, gone, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
+        rows.dropped.append(left)
     for operator in filters:
         quarantine(rows, docs, operator, state.failed.get(operator.name, []), rejection)
     rows.docs = docs if state.alive.all() else docs.filter(pa.array(state.alive)).combine_chunks()
@@ -92,8 +93,12 @@ class _FilterRun:
     ) -> None:
         """Write down why these rows go: the bound, and each row's value."""
         rows = pa.array(gone, pa.int64())
+        if pa.types.is_float64(values.type):  # a null becomes NaN
+            measured = values.to_numpy(zero_copy_only=False)[gone].tolist()
+        else:
+            measured = values.take(rows).to_pylist()
         # NaN is the number that differs from itself.
-        found = [None if value is None or value != value else str(value) for value in values.take(rows).to_pylist()]  # noqa: PLR0124
+        found = [None if value is None or value != value else str(value) for value in measured]  # noqa: PLR0124
         self.judged[gone] = True
         self.verdicts.operator[gone] = operator
         self.verdicts.value[gone] = np.array(found, np.object_)
@@ -108,9 +113,8 @@ class _FilterRun:
 
 def set_column(docs: pa.Table, name: str, array: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Append a column, or replace the one of that name."""
-    if name in docs.column_names:
-        return docs.set_column(docs.column_names.index(name), name, array)
-    return docs.append_column(name, array)
+    place = docs.schema.get_field_index(name)
+    return docs.append_column(name, array) if place < 0 else docs.set_column(place, name, array)
 
 
 def _languages(operator: Filter, docs: pa.Table) -> pa.Array | None:

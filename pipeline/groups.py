@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.documents import one_chunk
 from pipeline.ledger import Count
 
 
@@ -24,7 +25,7 @@ class Named:
     @classmethod
     def of(cls, strings: pa.Array | pa.ChunkedArray) -> Named:
         """Names as they stand in a column without nulls."""
-        array = strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
+        array = one_chunk(strings) if isinstance(strings, pa.ChunkedArray) else strings
         distinct = pc.unique(array)
         codes = pc.index_in(array, distinct).to_numpy(zero_copy_only=False)
         return cls(distinct.to_pylist(), codes.astype(np.int64))

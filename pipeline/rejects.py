@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from pipeline.documents import DROPPED_SCHEMA, EXCERPT_CHARS, QUARANTINE_SCHEMA, SCHEMA
+from pipeline.documents import DROPPED_SCHEMA, EXCERPT_CHARS, QUARANTINE_SCHEMA, SCHEMA, one_chunk
 from pipeline.operator import Map
 
 KeepText = Literal["sample", "all", "none"]
@@ -60,14 +60,14 @@ def languages(docs: pa.Table) -> pa.Array:
     name = language_column(docs)
     if name is None:
         return pa.repeat("und", docs.num_rows)
-    return pc.fill_null(docs[name].combine_chunks().cast(pa.string()), "und")
+    return pc.fill_null(one_chunk(docs[name]).cast(pa.string()), "und")
 
 
 def sources(docs: pa.Table) -> pa.Array:
     """Source of each row, empty where the table has none."""
     if "source" not in docs.column_names:
         return pa.repeat("", docs.num_rows)
-    return pc.fill_null(docs["source"].combine_chunks().cast(pa.string()), "")
+    return pc.fill_null(one_chunk(docs["source"]).cast(pa.string()), "")
 
 
 def extras(schema: pa.Schema) -> list[pa.Field]:
@@ -78,6 +78,8 @@ def extras(schema: pa.Schema) -> list[pa.Field]:
 
 def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of ``schema``, in its order; null where the table lacks one."""
+    if table.schema.equals(schema, check_metadata=True):
+        return table
     columns, known = [], set(table.column_names)
     for field in schema:
         if field.name in known:
@@ -96,57 +98,81 @@ def scrubbed(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Table:
     return docs
 
 
-def excerpts(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Array:
-    """The first characters of each text, scrubbed; cut long first so that no address is cut in half."""
-    # Bytes first, since finding the n-th character reads the whole text; 8 bytes hold at least 2 characters.
-    heads = _heads(docs["text"].combine_chunks(), (8 if scrubbers else 4) * EXCERPT_CHARS)
-    short = docs.set_column(docs.column_names.index("text"), "text", heads)
-    text = scrubbed(short, scrubbers)["text"].combine_chunks()
-    return pc.utf8_slice_codeunits(text, 0, EXCERPT_CHARS).cast(pa.string())
+def excerpts(docs: pa.Table, scrubbers: Sequence[Map], texts: pa.Array | None = None) -> pa.Array:
+    """The first characters of each text, scrubbed; cut long first so that no address is cut in half.
+
+    texts: in place of those of ``docs``; may be cut already by ``_heads``, to ``_head_bytes`` at least.
+    """
+    texts = _heads(one_chunk(docs["text"]), _head_bytes(scrubbers)) if texts is None else texts
+    if scrubbers:
+        short = docs.set_column(docs.column_names.index("text"), "text", texts)
+        texts = scrubbed(short, scrubbers)["text"].combine_chunks()
+    return pc.utf8_slice_codeunits(texts, 0, EXCERPT_CHARS).cast(pa.string())
 
 
-def _heads(texts: pa.Array, num_bytes: int) -> pa.Array:
-    """The whole characters in the first bytes of each text (large_string)."""
+def _head_bytes(scrubbers: Sequence[Map]) -> int:
+    """Bytes of a text that its excerpt is made from: finding the n-th character would read all; 8 bytes hold 2 characters."""
+    return (8 if scrubbers else 4) * EXCERPT_CHARS
+
+
+def _heads(texts: pa.Array, num_bytes: int, rows: npt.NDArray[np.int64] | None = None) -> pa.Array:
+    """The whole characters in the first bytes of some texts, or of all (large_string); rows: int64, ascending."""
+    chosen = np.arange(len(texts)) if rows is None else rows
     _, offsets, data = texts.buffers()
-    if offsets is None or data is None or len(texts) == 0:
-        return texts
+    if offsets is None or data is None or len(chosen) == 0:
+        return texts.take(pa.array(chosen, pa.int64()))
     bounds = np.frombuffer(memoryview(offsets), np.int64, len(texts) + 1, texts.offset * 8)
     content = np.frombuffer(memoryview(data), np.uint8)
-    cuts = np.minimum(bounds[1:], bounds[:-1] + num_bytes)
+    begins, ends = bounds[chosen], bounds[chosen + 1]
+    cuts = np.minimum(ends, begins + num_bytes)
     for _ in range(3):  # a character has up to three bytes behind its first
-        inside = np.flatnonzero(cuts < bounds[1:])
+        inside = np.flatnonzero(cuts < ends)
         cuts[inside] -= content[cuts[inside]] & 0xC0 == 0x80
-    # Head and rest of each text in turn are an array over the same bytes; every other one is a head.
-    pieces = np.empty(2 * len(texts) + 1, np.int64)
-    pieces[::2], pieces[1::2] = bounds, cuts
+    # Heads, and what lies between two of them, in turn are an array over the same bytes; every other one is a head.
+    pieces = np.empty(2 * len(chosen), np.int64)
+    pieces[::2], pieces[1::2] = begins, cuts
     buffer: Any = pieces
-    halves = pa.Array.from_buffers(pa.large_string(), 2 * len(texts), [None, pa.py_buffer(buffer), data])
-    heads = halves.take(pa.array(np.arange(0, 2 * len(texts), 2)))
-    return heads if texts.null_count == 0 else pc.if_else(texts.is_valid(), heads, pa.scalar(None, pa.large_string()))
+    halves = pa.Array.from_buffers(pa.large_string(), 2 * len(chosen) - 1, [None, pa.py_buffer(buffer), data])
+    heads = halves.take(pa.array(np.arange(0, 2 * len(chosen), 2)))
+    if texts.null_count == 0:
+        return heads
+    return pc.if_else(texts.is_valid().take(pa.array(chosen)), heads, pa.scalar(None, pa.large_string()))
 
 
-def _kept_text(docs: pa.Table, keep: KeepText, scrubbers: Sequence[Map]) -> pa.Array:
-    if keep == "none" or docs.num_rows == 0:
-        return pa.nulls(docs.num_rows, pa.large_string())
+def _kept_text(docs: pa.Table, rows: npt.NDArray[np.int64], keep: KeepText, scrubbers: Sequence[Map]) -> pa.Array:
+    if keep == "none" or len(rows) == 0:
+        return pa.nulls(len(rows), pa.large_string())
     if keep == "all":
-        return scrubbed(docs, scrubbers)["text"].combine_chunks()
-    ids: list[Any] = docs["id"].combine_chunks().cast(pa.binary()).fill_null(b"").to_pylist()
+        return scrubbed(docs.take(pa.array(rows)), scrubbers)["text"].combine_chunks()
+    ids: list[Any] = one_chunk(docs["id"].take(pa.array(rows))).cast(pa.binary()).fill_null(b"").to_pylist()
     digest = xxhash.xxh3_64_intdigest
     chosen = np.array([digest(i) for i in ids], np.uint64) % _SAMPLE_ONE_IN == 0
-    rows = pa.array(np.flatnonzero(chosen))
+    some = pa.array(rows[chosen])
     # Scrubbers may look at other columns; without one there is no need to copy them.
-    text = scrubbed(docs.take(rows), scrubbers)["text"] if scrubbers else docs["text"].take(rows)
+    text = scrubbed(docs.take(some), scrubbers)["text"] if scrubbers else docs["text"].take(some)
     back = np.cumsum(chosen) - 1
     return text.combine_chunks().take(pa.array(back, pa.int64(), mask=~chosen))
 
 
 def dropped_rows(
-    docs: pa.Table, verdicts: Verdicts, sizes: npt.NDArray[np.int64], keep: KeepText, scrubbers: Sequence[Map]
+    docs: pa.Table,
+    rows: npt.NDArray[np.int64],
+    verdicts: Verdicts,
+    sizes: npt.NDArray[np.int64],
+    keep: KeepText,
+    scrubbers: Sequence[Map],
 ) -> pa.Table:
-    """Dropped rows as a table: DROPPED_SCHEMA, then every measure known so far.
+    """Some rows of ``docs`` as dropped: DROPPED_SCHEMA, then every measure known so far.
 
-    docs still holds the text the verdict was about; sizes: int64 (rows,), its UTF-8 bytes.
+    docs still holds the text the verdict was about; its column is read in place, since most of these texts are not kept.
+    rows: int64 (R,), ascending. verdicts and sizes, int64 (R,), the UTF-8 bytes, are those of these rows alone.
     """
+    place, no_text = docs.column_names.index("text"), pa.nulls(docs.num_rows, pa.large_string())
+    heads, text = (
+        _heads(one_chunk(docs["text"]), _head_bytes(scrubbers), rows),
+        _kept_text(docs, rows, keep, scrubbers),
+    )
+    docs = docs.set_column(place, "text", no_text).take(pa.array(rows))
     columns = {
         "language": languages(docs),
         "operator": pa.array(verdicts.operator, pa.string()),
@@ -154,8 +180,8 @@ def dropped_rows(
         "value": pa.array(verdicts.value, pa.string()),
         "threshold": pa.array(verdicts.threshold, pa.string()),
         "bytes": pa.array(sizes, pa.int64()),
-        "excerpt": excerpts(docs, scrubbers),
-        "text": _kept_text(docs, keep, scrubbers),
+        "excerpt": excerpts(docs, scrubbers, heads),
+        "text": text,
     }
     return _rejected(docs, columns, dropped_schema(docs.schema))
 
@@ -183,7 +209,7 @@ def quarantined_rows(
         "bytes": pa.array(sizes, pa.int64()),
         "excerpt": excerpts(docs, scrubbers),
     }
-    origin = docs["origin"].combine_chunks() if "origin" in docs.column_names else pa.nulls(docs.num_rows, pa.string())
+    origin = one_chunk(docs["origin"]) if "origin" in docs.column_names else pa.nulls(docs.num_rows, pa.string())
     columns["origin"] = pc.fill_null(origin, "")
     return _rejected(docs, columns, quarantine_schema(docs.schema))
 
@@ -193,7 +219,7 @@ def _rejected(docs: pa.Table, columns: dict[str, pa.Array], schema: pa.Schema) -
     for field in schema:
         column = columns.get(field.name)
         if column is None and field.name in known:
-            column = docs[field.name].combine_chunks()
+            column = docs[field.name]
         if column is None:
             column = sources(docs) if field.name == "source" else pa.nulls(docs.num_rows, field.type)
         arrays.append(column if column.type == field.type else column.cast(field.type))

@@ -10,7 +10,6 @@ import pyarrow as pa
 from job import Job
 
 from operators import C4Lines, CodeQuality, FinewebQuality, GopherQuality, GopherRepetition
-from operators.kernels.segmentation import forget
 from pipeline import apply
 from pipeline.operator import Filter
 
@@ -20,6 +19,15 @@ ZH_STOP_WORDS = tuple("的年在月是和日了於·為有被人中为他與後�
 def english_chain() -> list[Any]:
     """FineWeb's filters in its order, C4 without the rule on end marks."""
     return [GopherRepetition(), GopherQuality(), C4Lines(require_end_mark=False), FinewebQuality()]
+
+
+def short_chain() -> list[Any]:
+    """The operators that hold Data-Juicer's six measures; each also has measures that it cannot leave out.
+
+    Letters: ``alpha_word_fraction``. Line lengths: ``short_line_fraction``. Repetition of words and characters: the n-grams
+    of ``GopherRepetition``. Special characters: ``hash_per_word``, ``ellipsis_per_word``. Length and words: ``num_words``.
+    """
+    return [GopherRepetition(), GopherQuality(), FinewebQuality()]
 
 
 def chinese_chain() -> list[Any]:
@@ -42,13 +50,17 @@ def chinese_chain() -> list[Any]:
     ]
 
 
+def code_chain() -> list[Any]:
+    """NeMo's filters of Python code."""
+    return [CodeQuality(flavour="nemo", language="python")]
+
+
 def _chain(make: Callable[[], list[Any]]) -> Job:
     chain = make()
     for operator in chain:
         operator.prepare()
 
     def load(texts: list[str]) -> pa.Table:
-        forget()
         ids = pa.array([str(k) for k in range(len(texts))], pa.string())
         return pa.table({"id": ids, "text": pa.array(texts, pa.large_string())})
 
@@ -63,14 +75,18 @@ def _chain(make: Callable[[], list[Any]]) -> Job:
 
 
 def _operators(make: Callable[[], list[Any]]) -> Job:
-    """The operators alone, each over all rows: what a tool does whose side here is its filters and no account."""
+    """The operators alone, each over all rows, those behind a map over what it left: no verdicts, excerpts or account."""
     chain = make()
     whole = _chain(make)
 
     def run(docs: pa.Table) -> pa.Table:
+        first = docs
         for operator in chain:
-            operator.measure(docs) if isinstance(operator, Filter) else operator.map(docs)
-        return docs
+            if isinstance(operator, Filter):
+                operator.measure(docs)
+            else:
+                docs = operator.map(docs)
+        return first
 
     def report(docs: pa.Table) -> dict[str, Any]:
         return whole.report((docs.num_rows, apply(chain, docs).kept))
@@ -81,6 +97,10 @@ def _operators(make: Callable[[], list[Any]]) -> Job:
 JOBS: dict[str, Callable[[], Job]] = {
     "chain english": partial(_chain, english_chain),
     "operators english": partial(_operators, english_chain),
+    "chain short": partial(_chain, short_chain),
+    "operators short": partial(_operators, short_chain),
     "chain chinese": partial(_chain, chinese_chain),
-    "chain code": partial(_chain, lambda: [CodeQuality(flavour="nemo", language="python")]),
+    "operators chinese": partial(_operators, chinese_chain),
+    "chain code": partial(_chain, code_chain),
+    "operators code": partial(_operators, code_chain),
 }

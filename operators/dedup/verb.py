@@ -132,7 +132,7 @@ class Dedup(EpochVerb):
             raise ValueError(msg)
         return self
 
-    def beside(self, folder: Path) -> Dedup:
+    def located(self, folder: Path) -> Dedup:
         """The same with the paths of other runs taken from a folder, and those runs looked at.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -30,9 +31,17 @@ def shipped_languages() -> tuple[str, ...]:
 
 def lists_sha256() -> str:
     """sha256 over names and bytes of the shipped lists."""
+    return _sha256(_contents())
+
+
+def _contents() -> dict[str, bytes]:
+    """Each shipped list by language, as its file holds it."""
+    return {name: (_folder() / f"{name}.txt").read_bytes() for name in shipped_languages()}
+
+
+def _sha256(contents: Mapping[str, bytes]) -> str:
     whole = hashlib.sha256()
-    for name in shipped_languages():
-        content = (_folder() / f"{name}.txt").read_bytes()
+    for name, content in contents.items():
         whole.update(f"{name} {len(content)}\n".encode() + content)
     return whole.hexdigest()
 
@@ -45,10 +54,11 @@ def phrase_table(languages: tuple[str, ...], phrases: tuple[str, ...]) -> Phrase
         RunFailedError: the shipped lists are not those of this version.
         ValueError: a phrase cannot be told apart from others; see ``edges_of``.
     """
-    if languages and (found := lists_sha256()) != LISTS_SHA256:
+    contents = _contents() if languages else {}  # read once: what is used is what was hashed
+    if languages and (found := _sha256(contents)) != LISTS_SHA256:
         msg = f"the boilerplate lists in {_folder()} have sha256 {found}, expected {LISTS_SHA256}; install the package again"
         raise RunFailedError(msg)
-    lines = [line for language in languages for line in _lines(language)]
+    lines = [line for language in languages for line in _lines(contents[language])]
     return make_phrases(keys_of([*lines, *phrases]))
 
 
@@ -87,8 +97,8 @@ def _parsed(phrase: str) -> tuple[str, tuple[int, int]]:
     return text, (start, end)
 
 
-def _lines(language: str) -> list[str]:
-    lines = (_folder() / f"{language}.txt").read_text(encoding="utf-8").split("\n")
+def _lines(content: bytes) -> list[str]:
+    lines = content.decode().split("\n")
     return [line for line in lines if line and not line.startswith("#")]
 
 

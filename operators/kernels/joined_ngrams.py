@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from operators.kernels.blocks import bits_below, get, put
-from operators.kernels.buffers import ByteArray, FloatArray
+from operators.kernels.buffers import ByteArray, FloatArray, IntArray
 from operators.kernels.bytewise import load_word, same_bytes, slot_of, store_word, table_mask
 from operators.kernels.compiled import lean_kernel
+from operators.kernels.scratch import scratch
 from operators.kernels.secret import fold, secret
-from operators.kernels.word_ngrams import Grams, clear
+from operators.kernels.shared_hashes import PART_BOUNDS, clear, mark_shared
+from operators.kernels.word_ngrams import Grams
 from operators.kernels.words import Words
 from operators.kernels.wrapping import plus, times
 
@@ -18,8 +22,29 @@ _PREFIX = 40
 """Bytes looked at before an n-gram is hashed; 10 words have 42 in English prose."""
 _FIRST_PREFIX = 16
 """Bytes looked at in the first round; 5 words have 21 in English prose, and shorter n-grams are always hashed."""
-SLACK = 48
+_SLACK = 48
 """Bytes that ``packed`` needs beyond those of the words."""
+
+
+class JoinScratch(NamedTuple):
+    """Scratch for one text of up to M words in B bytes."""
+
+    packed: ByteArray
+    """uint8 (B + _SLACK,): the words joined with nothing."""
+    shared: ByteArray
+    """uint8 (M,): whether what is looked at may occur elsewhere, see ``shared_hashes.mark_shared``; like the next three."""
+    slots: ByteArray
+    bounds: IntArray
+    entries: IntArray
+    part_rows: int
+    """Places whose hashes get a table of their own."""
+
+
+def join_room(longest: int, longest_bytes: int, grams: Grams, part_rows: int) -> JoinScratch:
+    """Scratch for texts of up to ``longest`` words and ``longest_bytes`` bytes; uses that of ``grams.table`` too."""
+    packed, shared, slots = (scratch(rows, np.uint8)[0] for rows in (longest_bytes + _SLACK, longest, 8 * longest + 8))
+    bounds = scratch(PART_BOUNDS, np.int64)[0]
+    return JoinScratch(packed, shared, slots, bounds, grams.table.view(np.int64), part_rows)
 
 
 @lean_kernel
@@ -49,34 +74,26 @@ def _pack(data: ByteArray, words: Words, first: int, last: int, packed: ByteArra
 
 
 @lean_kernel
-def _note(digest: int, mask: int, seen: ByteArray) -> None:
-    slot = slot_of(digest, mask)
-    put(seen, slot, 1 + (get(seen, slot) > 0))
+def _mark(rows: int, grams: Grams, room: JoinScratch) -> None:
+    mark_shared(grams.key, rows, room.part_rows, room.bounds, room.entries, room.slots, room.shared)
 
 
 @lean_kernel
-def _noted_twice(digest: int, mask: int, seen: ByteArray) -> bool:
-    return get(seen, slot_of(digest, mask)) > 1
-
-
-@lean_kernel
-def _list_shared(num_words: int, packed: ByteArray, at: Any, seen: ByteArray, grams: Grams) -> int:
+def _list_shared(num_words: int, at: Any, grams: Grams, room: JoinScratch) -> int:
     """List the places whose next 16 bytes may occur elsewhere, or whose 5 words are shorter; returns how many.
 
     ``grams.place``: the places; ``grams.gram``: how many bytes may occur elsewhere, 0 or 16; ``grams.key``, by place: their
-    hash. ``seen`` has room for 8 slots a word, which hold 1 or 2 for once or more; two hashes in one slot cost time later
-    and nothing else.
+    hash. Two different hashes may be taken for equal, which costs time later and nothing else.
     """
-    mask = 2 * table_mask(num_words) + 1
-    clear(seen, mask + 1)
-    for place in range(num_words - 4):
+    packed, places = room.packed, num_words - 4
+    for place in range(places):
         begin = get(at, place)
         digest = fold(load_word(packed, begin) ^ secret(0), load_word(packed, begin + 8) ^ secret(1))
         put(grams.key, place, digest)
-        _note(digest, mask, seen)
+    _mark(places, grams, room)
     found = 0
-    for place in range(num_words - 4):
-        shared = _noted_twice(get(grams.key, place), mask, seen)
+    for place in range(places):
+        shared = get(room.shared, place)
         put(grams.place, found, place)
         put(grams.gram, found, _FIRST_PREFIX * shared)
         found += shared | (get(at, place + 5) - get(at, place) < _FIRST_PREFIX)
@@ -84,7 +101,7 @@ def _list_shared(num_words: int, packed: ByteArray, at: Any, seen: ByteArray, gr
 
 
 @lean_kernel
-def _extend_shared(listed: int, packed: ByteArray, at: Any, seen: ByteArray, grams: Grams) -> None:
+def _extend_shared(listed: int, at: Any, grams: Grams, room: JoinScratch) -> None:
     """Raise ``grams.gram`` of the listed places to 24, 32 and _PREFIX bytes, where so many may occur elsewhere.
 
     The first round looks at the same 16 bytes again, with other slots: three in four places had but shared a slot.
@@ -92,24 +109,23 @@ def _extend_shared(listed: int, packed: ByteArray, at: Any, seen: ByteArray, gra
     left = 0
     for k in range(listed):
         put(grams.first, left, k)
+        put(grams.key, left, get(grams.key, get(grams.place, k)))
         left += get(grams.gram, k) > 0
     for size in range(_FIRST_PREFIX, _PREFIX + 1, 8):
-        mask = 2 * table_mask(left) + 1
-        clear(seen, mask + 1)
         for k in range(left):
-            place = get(grams.place, get(grams.first, k))
-            digest = times(get(grams.key, place), -7046029254386353131)
+            digest = times(get(grams.key, k), -7046029254386353131)
             digest ^= digest >> 32
             if size > _FIRST_PREFIX:
-                digest = fold(digest ^ secret(0), load_word(packed, get(at, place) + size - 8) ^ secret(1))
-            put(grams.key, place, digest)
-            _note(digest, mask, seen)
+                begin = get(at, get(grams.place, get(grams.first, k)))
+                digest = fold(digest ^ secret(0), load_word(room.packed, begin + size - 8) ^ secret(1))
+            put(grams.key, k, digest)
+        _mark(left, grams, room)
         found = 0
         for k in range(left):
-            row = get(grams.first, k)
-            shared = _noted_twice(get(grams.key, get(grams.place, row)), mask, seen)
+            row, shared = get(grams.first, k), get(room.shared, k)
             put(grams.gram, row, size if shared else max(size - 8, 8))
             put(grams.first, found, row)
+            put(grams.key, found, get(grams.key, k))
             found += shared
         left = found
 
@@ -140,20 +156,17 @@ def _digest(packed: ByteArray, begin: int, length: int) -> int:
 
 
 @lean_kernel
-def _scan_copies(n: int, listed: int, packed: ByteArray, at: Any, seen: ByteArray, grams: Grams) -> int:
+def _scan_copies(n: int, listed: int, at: Any, grams: Grams, room: JoinScratch) -> int:
     """Datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words."""
-    table = grams.table
-    mask = table_mask(listed)
-    clear(seen, mask + 1)
+    table, packed = grams.table, room.packed
     for k in range(listed):
         place = get(grams.place, k)
-        digest = _digest(packed, get(at, place), get(at, place + n) - get(at, place))
-        put(grams.key, k, digest)
-        _note(digest, mask, seen)
+        put(grams.key, k, _digest(packed, get(at, place), get(at, place + n) - get(at, place)))
+    _mark(listed, grams, room)
     found = 0
     for k in range(listed):
         put(grams.first, found, k)
-        found += _noted_twice(get(grams.key, k), mask, seen)
+        found += get(room.shared, k)
     mask = table_mask(found)
     clear(table, mask + 1)
     copied, free_from = 0, 0
@@ -183,29 +196,22 @@ def _scan_copies(n: int, listed: int, packed: ByteArray, at: Any, seen: ByteArra
 
 @lean_kernel
 def joined_copies(
-    data: ByteArray,
-    words: Words,
-    bounds: tuple[int, int],
-    packed: ByteArray,
-    seen: ByteArray,
-    grams: Grams,
-    chars: int,
-    out: FloatArray,
+    data: ByteArray, words: Words, bounds: tuple[int, int], grams: Grams, room: JoinScratch, chars: int, out: FloatArray
 ) -> None:
     """``duplicate_5_gram`` to ``duplicate_10_gram`` of datatrove for one text, of ``chars`` code points: fills ``out`` (6,).
 
-    grams: whose ``chars_before`` is filled; everything else in it is scratch here. packed, seen: scratch.
+    grams: whose ``chars_before`` is filled; everything else in it is scratch here.
     """
     num_words = bounds[1] - bounds[0]
     at = grams.word
     out[:] = 0.0
     if num_words < _SIZES[0]:
         return
-    _pack(data, words, bounds[0], bounds[1], packed, at)
-    listed = _list_shared(num_words, packed, at, seen, grams)
-    _extend_shared(listed, packed, at, seen, grams)
+    _pack(data, words, bounds[0], bounds[1], room.packed, at)
+    listed = _list_shared(num_words, at, grams, room)
+    _extend_shared(listed, at, grams, room)
     for n in _SIZES:
         if n > num_words or listed == 0:
             return
         listed = _list_candidates(n, num_words, listed, at, grams)
-        out[n - _SIZES[0]] = _scan_copies(n, listed, packed, at, seen, grams) / chars
+        out[n - _SIZES[0]] = _scan_copies(n, listed, at, grams, room) / chars

@@ -101,10 +101,8 @@ class Segments:
 
 
 def _counted(texts: TextBuffers, rule: int) -> npt.NDArray[np.int64]:
-    longest = int(np.diff(texts.offsets).max(initial=0)) + BLOCK
     bounds = np.empty(texts.offsets.size, np.int64)
-    start, size = scratch(longest, np.int64, np.int32)
-    count_words(texts, unicode_flags(), rule, start, size, bounds)
+    count_words(texts, unicode_flags(), rule, np.empty(0, np.int64), np.empty(0, np.int32), bounds)
     return bounds
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from operators.kernels.blocks import BLOCK, bits_below, bits_from, first_bit, get, last_bit, one_of, put
+from operators.kernels.blocks import BLOCK, bits_below, bits_from, count_bits, first_bit, get, last_bit, one_of, put
 from operators.kernels.buffers import ByteArray, FlagArray, Int32Array, IntArray
 from operators.kernels.bytewise import code_point, is_final_dot
 from operators.kernels.compiled import lean_kernel
@@ -154,13 +154,15 @@ def find_borders(
 ) -> int:
     """Write the words of one text from a row on; returns the next row, or -1 when there is no room.
 
+    With ``start`` of no rows they are counted, not written: no look at each bit, which is the larger part of the work.
     ``start``: position of the first byte; ``size``: position behind the last byte, less ``begin``. In each block ``solid``
     are the bytes that are not blank, and ``borders`` those where a word or white space begins.
     """
     first, opened, closed, word = begin, row, row, begin
     solid_before, apart_before, reach, kind = 0, 0, begin, _JOINS
+    writes = start.shape[0] > 0
     while first < end:
-        if opened + BLOCK > start.shape[0]:
+        if writes and opened + BLOCK > start.shape[0]:
             return -1
         width = min(BLOCK, end - first)
         if first + width < end and get(data, first + width) == 39 and get(data, first + width - 1) | 32 == 110:
@@ -176,11 +178,14 @@ def find_borders(
         if special != 0:
             borders, solid, reach, kind = _settle(data, flags, rule, first, end, word, (borders, solid, special))
         borders &= bits_below(width)
-        opened = _emit(borders & solid, first, opened, start)
-        closed = _emit(borders & (solid << 1 | solid_before), first - begin, closed, size)
+        if writes:
+            opened = _emit(borders & solid, first, opened, start)
+            closed = _emit(borders & (solid << 1 | solid_before), first - begin, closed, size)
+        else:
+            opened += count_bits(borders & solid)
         word = first + last_bit(borders) if borders != 0 else word
         solid_before, apart_before = solid >> (width - 1) & 1, apart >> (width - 1) & 1
         first += width
-    if solid_before:
+    if writes and solid_before:
         put(size, closed, end - begin)
     return opened

@@ -12,8 +12,11 @@ from operators.kernels.buffers import ByteArray
 from operators.kernels.bytewise import same_bytes, slot_of, table_mask
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.scratch import scratch
+from operators.kernels.shared_hashes import clear
 from operators.kernels.words import Words
 
+_COUNTERS = 1 << 16
+"""Of ``Grams.most``: 256 KiB, half of a second-level cache."""
 _FIRST_ROOM = 512
 """Entries a table is made for at first. It grows with what is really different, so that it mostly stays in the cache."""
 
@@ -39,6 +42,8 @@ class Grams(NamedTuple):
     """Of n-grams that may occur again: the place, ascending."""
     gram: Int32s
     """Of the same n-grams: the number."""
+    most: Int32s
+    """(_COUNTERS,): how often words or n-grams of a hash occur, so that none of them occurs more often."""
 
 
 def room_for(longest: int) -> Grams:
@@ -46,14 +51,8 @@ def room_for(longest: int) -> Grams:
     rows = longest + 2
     table, counts = scratch(8 * rows, np.int32, np.int32)
     key, first, word, chars_before, place, gram = scratch(rows, np.int64, *(np.int32,) * 5)
-    return Grams(table, key, counts[: 2 * rows].reshape(2, rows), first, word, chars_before, place, gram)
-
-
-@lean_kernel
-def clear(table: Any, slots: int) -> None:
-    """Free the first slots of a table."""
-    for slot in range(slots):
-        put(table, slot, 0)
+    most = scratch(_COUNTERS, np.int32)[0]
+    return Grams(table, key, counts[: 2 * rows].reshape(2, rows), first, word, chars_before, place, gram, most)
 
 
 @lean_kernel
@@ -88,86 +87,142 @@ def _count_up(number: int, different: int, slot: int, key: int, count: Any, gram
 
 
 @lean_kernel
+def _find_word(data: ByteArray, words: Words, first: int, row: int, mask: int, grams: Grams) -> tuple[int, int]:
+    """(slot, number) of a word; number 0, with its key and place, where it is new."""
+    digest = get(words.hash, row)
+    put(grams.key, 0, digest)
+    put(grams.first, 0, row - first)
+    slot = slot_of(digest, mask)
+    while True:
+        number = get(grams.table, slot)
+        if get(grams.key, number) == digest:
+            if digest >= 0:
+                return slot, number
+            other, size = first + get(grams.first, number), get(words.size, row)
+            same = get(words.size, other) == size
+            if same and same_bytes(data, get(words.start, other), get(words.start, row), size):
+                return slot, number
+        slot = (slot + 1) & mask
+
+
+@lean_kernel
+def _count_at_most(slot: int, most: Any) -> None:
+    put(most, slot, get(most, slot) + 1)
+
+
+@lean_kernel
 def number_words(
     data: ByteArray, words: Words, first: int, last: int, drop_marks: bool, grams: Grams
 ) -> tuple[int, int]:
     """Number the words of one text; returns (words, different words). ``drop_marks``: leave out those without alphanumerics."""
-    table, key, count = grams.table, grams.key, grams.count[1]
+    return number_frequent(data, words, (first, last), drop_marks, 2, grams)
+
+
+@lean_kernel
+def number_frequent(
+    data: ByteArray, words: Words, bounds: tuple[int, int], drop_marks: bool, least: int, grams: Grams
+) -> tuple[int, int]:
+    """``number_words`` for which words that occur less than ``least`` times may all have number 0, if that is above 2.
+
+    So many different words as a text of 50 MB has fill tables of which every look-up waits for memory; those that occur
+    often stay in the cache, and a small table of counters tells them from most others beforehand.
+    """
+    first, last = bounds
+    count, most = grams.count[1], grams.most
     mask = 2 * table_mask(min(last - first, _FIRST_ROOM)) + 1
-    clear(table, mask + 1)
+    clear(grams.table, mask + 1)
+    if least > 2:
+        clear(most, _COUNTERS)
+        for row in range(first, last):
+            _count_at_most(slot_of(get(words.hash, row), _COUNTERS - 1), most)
     put(count, 0, 0)
     kept, different, chars = 0, 0, 0
     put(grams.chars_before, 0, 0)
     for row in range(first, last):
         if drop_marks and get(words.flags, row) & 12 == 0:  # ALPHA | NUMERIC
             continue
-        digest = get(words.hash, row)
-        put(key, 0, digest)
-        put(grams.first, 0, row - first)
-        slot = slot_of(digest, mask)
-        while True:
-            number = get(table, slot)
-            if get(key, number) == digest:
-                if digest >= 0:
-                    break
-                other, size = first + get(grams.first, number), get(words.size, row)
-                same = get(words.size, other) == size
-                if same and same_bytes(data, get(words.start, other), get(words.start, row), size):
-                    break
-            slot = (slot + 1) & mask
-        different, number = _count_up(number, different, slot, digest, count, grams)
+        number = 0
+        if least == 2 or get(most, slot_of(get(words.hash, row), _COUNTERS - 1)) >= least:
+            slot, number = _find_word(data, words, first, row, mask, grams)
+            different, number = _count_up(number, different, slot, get(words.hash, row), count, grams)
         put(grams.word, kept, number)
         chars += get(words.chars, row)
         kept += 1
         put(grams.chars_before, kept, chars)
         if 4 * different > mask:
-            mask = _grow(key, different, table, mask)
+            mask = _grow(grams.key, different, grams.table, mask)
     return kept, different
 
 
 @lean_kernel
-def _list_pairs(num_words: int, grams: Grams) -> int:
-    """List the places of two words both of which occur again; returns how many there are."""
+def _list_pairs(num_words: int, least: int, grams: Grams) -> int:
+    """List the places of two words both of which occur ``least`` times; returns how many there are."""
     count, found = grams.count[1], 0
     for place in range(num_words - 1):
         left, right = get(grams.word, place), get(grams.word, place + 1)
         put(grams.place, found, place)
         put(grams.gram, found, left)
-        found += (get(count, left) > 1) & (get(count, right) > 1)
+        found += (get(count, left) >= least) & (get(count, right) >= least)
     return found
 
 
 @lean_kernel
-def _list_longer(listed: int, count: Any, grams: Grams) -> int:
-    """Of the ``listed`` (n - 1)-grams, keep those that occur again and overlap with the next, which does too."""
+def _list_longer(listed: int, least: int, count: Any, grams: Grams) -> int:
+    """Of the ``listed`` (n - 1)-grams, keep those that occur ``least`` times and overlap with the next, which does too."""
     found = 0
     for k in range(listed - 1):
         place, left, right = get(grams.place, k), get(grams.gram, k), get(grams.gram, k + 1)
         adjacent = get(grams.place, k + 1) == place + 1
         put(grams.place, found, place)
         put(grams.gram, found, left)
-        found += (get(count, left) > 1) & (get(count, right) > 1) & adjacent
+        found += (get(count, left) >= least) & (get(count, right) >= least) & adjacent
     return found
 
 
 @lean_kernel
-def next_level(n: int, num_words: int, listed: int, grams: Grams) -> tuple[int, int]:
+def _pair(n: int, k: int, grams: Grams) -> int:
+    """Of a listed n-gram: the number of the first (n - 1)-gram in it, and that of the last word."""
+    return get(grams.gram, k) << 32 | get(grams.word, get(grams.place, k) + n - 1)
+
+
+@lean_kernel
+def _drop_rare(n: int, listed: int, least: int, grams: Grams) -> int:
+    """Of the listed n-grams drop most of those that occur less than ``least`` times, before they get numbers."""
+    clear(grams.most, _COUNTERS)
+    for k in range(listed):
+        _count_at_most(slot_of(_pair(n, k, grams), _COUNTERS - 1), grams.most)
+    found = 0
+    for k in range(listed):
+        slot = slot_of(_pair(n, k, grams), _COUNTERS - 1)
+        put(grams.place, found, get(grams.place, k))
+        put(grams.gram, found, get(grams.gram, k))
+        found += get(grams.most, slot) >= least
+    return found
+
+
+@lean_kernel
+def next_level(n: int, num_words: int, listed: int, least: int, grams: Grams) -> tuple[int, int]:
     """From the ``listed`` (n - 1)-grams (of words, for n = 2: any number) go on to n-grams.
 
-    An n-gram occurs once if either (n - 1)-gram in it does, and is then left out: in ordinary text that leaves next to
-    nothing to do from n = 4 on. Returns (how many are listed, how many are different); fills place, gram, count, first.
+    An n-gram occurs less than ``least`` (2 and more) times if either (n - 1)-gram in it does, and is then left out: in
+    ordinary text and with 2 that leaves next to nothing to do from n = 4 on. Returns (how many are listed, how many are
+    different); fills place, gram, count, first.
     """
-    found = _list_pairs(num_words, grams) if n == 2 else _list_longer(listed, grams.count[n & 1 ^ 1], grams)
+    if n == 2:
+        found = _list_pairs(num_words, least, grams)
+    else:
+        found = _list_longer(listed, least, grams.count[n & 1 ^ 1], grams)
+    if least > 2:
+        found = _drop_rare(n, found, least, grams)
     table, key, count = grams.table, grams.key, grams.count[n & 1]
     mask = 2 * table_mask(min(found, _FIRST_ROOM)) + 1
     clear(table, mask + 1)
     put(count, 0, 0)
     different = 0
     for k in range(found):
-        place = get(grams.place, k)
-        pair = get(grams.gram, k) << 32 | get(grams.word, place + n - 1)
+        pair = _pair(n, k, grams)
         put(key, 0, pair)
-        put(grams.first, 0, place)
+        put(grams.first, 0, get(grams.place, k))
         slot = slot_of(pair, mask)
         number = get(table, slot)
         while get(key, number) != pair:

@@ -103,10 +103,7 @@ def find_words(texts: TextBuffers, flags: FlagArray, rule: int, first_text: int,
 def count_words(
     texts: TextBuffers, flags: FlagArray, rule: int, start: IntArray, size: Int32Array, bounds: IntArray
 ) -> None:
-    """Fill only ``bounds`` of words, int64 (N + 1,), as ``find_words`` does.
-
-    start, size: scratch for the words of the longest text, and ``blocks.BLOCK`` more.
-    """
+    """Fill only ``bounds`` of words, int64 (N + 1,), as ``find_words`` does; start, size: of no rows."""
     bounds[0] = 0
     for text in range(texts.offsets.shape[0] - 1):
         found = 0

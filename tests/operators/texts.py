@@ -5,6 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from pipeline.operator import Filter
+
 FRAGMENTS = [
     "a", "b", "ab", "the", "of", "The", "don't", "I'll", "n't", "'", "''", "1", "2,5", "3.50", "½", "１", "x",
     " ", " ", " ", "  ", "\t", "\n", "\n", "\n\n", "\n\n\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x1f", "\x85", "\u2028", "\u2029",
@@ -42,3 +44,13 @@ ONE_MEGABYTE = {
 def table(*texts: str | None) -> pa.Table:
     """Documents with just an id and a text."""
     return pa.table({"id": pa.array([str(k) for k in range(len(texts))]), "text": pa.array(texts, pa.large_string())})
+
+
+def first_broken(operator: Filter, text: str) -> str | None:
+    """The reason of the first bound, in the operator's order, that a text breaks."""
+    values = {name: column.to_pylist()[0] for name, column in operator.measure(table(text)).items()}
+    for bound in operator.bounds:
+        value = values[bound.measure]
+        if (bound.min is not None and value < bound.min) or (bound.max is not None and value > bound.max):
+            return bound.reason
+    return None

@@ -82,6 +82,6 @@ class TokenizeSink(Sink):
     def _drop(self, docs: pa.Table, sizes: npt.NDArray[np.int64]) -> None:
         verdicts = Verdicts.alike(len(sizes), NAME, "no_tokens", "0", "1")
         verdicts.reason[sizes == 0] = "empty"
-        rows = dropped_rows(docs, verdicts, sizes, "sample", ())
+        rows = dropped_rows(docs, np.arange(docs.num_rows), verdicts, sizes, "sample", ())
         self._dropped.add(rows)
         count_dropped(self._ledger, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +15,10 @@ from tokenizers import Tokenizer
 
 from operators.tokenize.encoder import Encoder
 from pipeline.documents import text_bytes
+from pipeline.fingerprint import file_sha256
 from pipeline.ledger import Count
 from pipeline.rejects import languages, sources
+from pipeline.value import Artifact
 from pipeline.work import Output, Result
 
 
@@ -86,12 +87,14 @@ def with_card(tokenizer: Tokenizer, scratch: Path, said: Mapping[str, Any], meas
     path, card_path = scratch / "tokenizer.json", scratch / "tokenizer.card.json"
     path.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     specials = {token: tokenizer.token_to_id(token) for token in said["special_tokens"]}
+    sha256 = file_sha256(path)
+    encoder = Encoder.of(Artifact(file=str(path), sha256=sha256))
     card = {
         **said,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256,
         "vocab_size": tokenizer.get_vocab_size(),
         "special_tokens": specials,
-        "compression": Compression.measure(Encoder.load(path), measured).to_json(),
+        "compression": Compression.measure(encoder, measured).to_json(),
     }
     card_path.write_text(json.dumps(card, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     facts: dict[str, Any] = {key: card[key] for key in ("vocab_size", "special_tokens", "sha256")}

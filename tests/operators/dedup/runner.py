@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from operators.dedup.verb import Dedup
 from pipeline.documents import ID_TYPE
-from pipeline.work import Extent, Result, Shard, ShardWork, StreamWork, Task
+from pipeline.work import Extent, Node, Result, Shard, ShardWork, StreamWork, Task
 
 
 @dataclass
@@ -117,10 +117,20 @@ def run(
 ) -> Outcome:
     """Run every node of the step over shards, each a list of batches; epochs: which shards are whose."""
     dedup = dedup.model_copy(update={"epochs": tuple(epochs or ())})
+    return Outcome(*run_nodes(dedup.nodes(step, "docs", 0), shards, folder, epochs), step)
+
+
+def run_nodes(
+    nodes: Sequence[Node],
+    shards: Sequence[Sequence[pa.Table]],
+    folder: Path,
+    epochs: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[dict[str, list[LocalShard]], dict[str, list[Result]]]:
+    """The shards and the results of every node, by its name; the documents are the shards of "docs"."""
     labelled = ("documents", "signatures", "runs", "ngrams")
     done: dict[str, list[LocalShard]] = {"docs": [LocalShard(k, tables) for k, tables in enumerate(shards)]}
     results: dict[str, list[Result]] = {}
-    for node in dedup.nodes(step, "docs", 0):
+    for node in nodes:
         inputs = {role: done[name] for role, name in node.inputs.items()}
         extents = {
             role: Extent(len(found), dict(epochs or {}) if role in labelled else {}) for role, found in inputs.items()
@@ -136,10 +146,10 @@ def run(
             }
             result = run_work(node.work, Task(node.name, plan.index, given, scratch))
             result.ledger.check(node.name)
-            files = {output.suffix: output.path for output in result.outputs}
+            files = {output.suffix: output.path for output in result.outputs if output.folder == "shards"}
             done[node.name].append(LocalShard(plan.index, files=files, facts=result.facts))
             results[node.name].append(result)
-    return Outcome(done, results, step)
+    return done, results
 
 
 def run_work(work: object, task: Task) -> Result:

@@ -8,7 +8,7 @@ from hypothesis import given
 from operators.filters.gopher_quality import ENGLISH_STOP_WORDS, GopherQuality
 from operators.kernels.punctuation import SYMBOLS
 from pipeline.operator import Bound
-from tests.operators.texts import ONE_MEGABYTE, TEXTS, table
+from tests.operators.texts import ONE_MEGABYTE, TEXTS, first_broken, table
 
 
 def measured(text, **options):
@@ -65,16 +65,6 @@ def test_null_text_has_no_measures():
     assert all(column.to_pylist()[2] is None for column in GopherQuality().measure(table("x", "y", None)).values())
 
 
-def first_broken(text, **options):
-    operator = GopherQuality(**options)
-    values = {name: column.to_pylist()[0] for name, column in operator.measure(table(text)).items()}
-    for bound in operator.bounds:
-        value = values[bound.measure]
-        if (bound.min is not None and value < bound.min) or (bound.max is not None and value > bound.max):
-            return bound.reason
-    return None
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -95,14 +85,13 @@ def first_broken(text, **options):
 )
 def test_reasons_of_the_reference(text, reason):
     """The first four are the reference's own fixtures, its minimum lowered to 10 words."""
-    assert first_broken(text, min_words=10) == reason
+    assert first_broken(GopherQuality(min_words=10), text) == reason
 
 
 def test_a_value_on_the_bound_stays():
-    assert (
-        first_broken("these have the 7 words of a sentence " * 2, min_words=16, min_alpha_word_fraction=14 / 16) is None
-    )
-    assert first_broken("these have the 7 words of a sentence " * 2, min_words=17) == "gopher_short_doc"
+    text = "these have the 7 words of a sentence " * 2
+    assert first_broken(GopherQuality(min_words=16, min_alpha_word_fraction=14 / 16), text) is None
+    assert first_broken(GopherQuality(min_words=17), text) == "gopher_short_doc"
 
 
 def test_own_stop_words_and_rules_turned_off():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.filters.gopher_quality import ENGLISH_STOP_WORDS, GopherQuality
-from tests.operators.texts import ONE_MEGABYTE, TEXTS, table
+from tests.operators.texts import ONE_MEGABYTE, TEXTS, first_broken, table
 
 FLAVOURS = ["paper", "dclm", "dolma"]
 
@@ -147,16 +147,6 @@ def test_each_text_has_its_own_stop_words(flavour, expected):
     assert columns[f"{flavour}_num_stop_words"].to_pylist() == expected
 
 
-def first_broken(text, **options):
-    operator = GopherQuality(**options)
-    values = {name: column.to_pylist()[0] for name, column in operator.measure(table(text)).items()}
-    for bound in operator.bounds:
-        value = values[bound.measure]
-        if (bound.min is not None and value < bound.min) or (bound.max is not None and value > bound.max):
-            return bound.reason
-    return None
-
-
 @pytest.mark.parametrize(
     ("text", "paper", "dclm", "dolma"),
     [
@@ -184,7 +174,7 @@ def first_broken(text, **options):
 )  # fmt: skip
 def test_first_reasons(text, paper, dclm, dolma):
     """The first four texts are datatrove's fixtures, the minimum lowered to 10 words as there."""
-    reasons = [first_broken(text, flavour=flavour, min_words=10) for flavour in FLAVOURS]
+    reasons = [first_broken(GopherQuality(flavour=flavour, min_words=10), text) for flavour in FLAVOURS]
     assert [reason and reason.removeprefix("gopher_") for reason in reasons] == [paper, dclm, dolma]
 
 
@@ -205,9 +195,11 @@ def test_reasons_come_in_the_order_of_the_reference():
 def test_values_on_the_bounds_stay(flavour):
     text = "the of " + "ab1 " * 38 + "1 " * 10  # 129 characters in 50 words, of which 40 have a letter
     assert measured(text, flavour)["alpha_word_fraction"] == 0.8
-    assert first_broken(text, flavour=flavour, min_words=50, max_words=50, min_word_chars=2.58) is None
-    assert first_broken(text + " 1", flavour=flavour, min_word_chars=2.5) == "gopher_below_alpha_threshold"
-    assert first_broken(text, flavour=flavour, min_words=51) == "gopher_short_doc"
+    assert first_broken(GopherQuality(flavour=flavour, min_words=50, max_words=50, min_word_chars=2.58), text) is None
+    assert (
+        first_broken(GopherQuality(flavour=flavour, min_word_chars=2.5), text + " 1") == "gopher_below_alpha_threshold"
+    )
+    assert first_broken(GopherQuality(flavour=flavour, min_words=51), text) == "gopher_short_doc"
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

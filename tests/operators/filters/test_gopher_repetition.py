@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 
 from operators.filters.gopher_repetition import GopherRepetition
+from operators.kernels.buffers import text_buffers
+from operators.kernels.repeated_lines import DATATROVE
+from operators.kernels.repetition import repetition
+from operators.kernels.segmentation import Segments
 from tests.operators.texts import ONE_MEGABYTE, REPETITIVE, TEXTS, table
 
 COLUMNS = ("duplicate_line_fraction", "duplicate_line_chars", "duplicate_paragraph_fraction", "duplicate_paragraph_chars",
@@ -187,6 +192,32 @@ def test_equals_the_slow_twin(flavour, twin):
 
     given(TEXTS)(check)()
     given(REPETITIVE)(check)()
+
+
+def counted(text, one_in, part_rows):
+    """Datatrove's measures, with little held in tables at once."""
+    found = Segments(text_buffers(table("x y x y", text, None)["text"]))
+    return repetition(found, "split", DATATROVE, one_in=one_in, part_rows=part_rows)[:, 1].tolist()
+
+
+@pytest.mark.parametrize(("one_in", "part_rows"), [(1, 1), (3, 2), (8, 8)])
+@given(text=REPETITIVE)
+def test_long_texts_equal_the_slow_twin(text, one_in, part_rows):
+    """What texts of megabytes need, rare words left out and hashes in parts, is used on short ones."""
+    if text:
+        assert counted(text, one_in, part_rows) == slow_datatrove(text)
+
+
+def test_how_much_is_counted_at_once_changes_no_measure():
+    """20,000 words, the k-th word of the language 1/k times as often as the first, and a stretch that comes again."""
+    ranks = 1 / np.arange(1, 3000)
+    words = np.random.default_rng(7).choice([f"word{k}" for k in range(1, 3000)], 20_000, p=ranks / ranks.sum())
+    text = " ".join([*words, *words[700:900]])
+    usual = counted(text, 10**9, 10**9)
+    assert usual[4] > 0.01
+    assert usual[12] > 0.005
+    for one_in, part_rows in ((50, 64), (4096, 1 << 12), (10**4, 300)):
+        assert counted(text, one_in, part_rows) == usual
 
 
 def test_rpv2_counts_normalised_words():

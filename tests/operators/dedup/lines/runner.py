@@ -14,9 +14,9 @@ from operators.dedup.lines.verb import DedupLines
 from pipeline.documents import ID_TYPE
 from pipeline.ledger import Ledger, total
 from pipeline.operator import Map
-from pipeline.work import Extent, Result, Task
+from pipeline.work import Result
 from tests.operators.dedup.lines.twins import Page
-from tests.operators.dedup.runner import LocalShard, run_work
+from tests.operators.dedup.runner import run_nodes
 
 
 def pages_table(pages: Sequence[Page]) -> pa.Table:
@@ -64,22 +64,7 @@ def run(
     scrubbers: tuple[Map, ...] = (),
 ) -> Outcome:
     """Run every node over shards, each a list of batches; scrubbers as a workflow would hand them to the last."""
-    done: dict[str, list[LocalShard]] = {"docs": [LocalShard(k, tables) for k, tables in enumerate(shards)]}
-    results: dict[str, list[Result]] = {}
     *inner, last = verb.nodes(step, "docs", 0)
-    for node in (*inner, replace(last, work=last.work.model_copy(update={"scrubbers": scrubbers}))):
-        inputs = {role: done[name] for role, name in node.inputs.items()}
-        done[node.name], results[node.name] = [], []
-        for plan in node.work.tasks({role: Extent(len(found)) for role, found in inputs.items()}):
-            scratch = folder / node.name / str(plan.index)
-            scratch.mkdir(parents=True)
-            given = {
-                role: inputs[role] if needs is None else [inputs[role][k] for k in needs]
-                for role, needs in plan.needs.items()
-            }
-            result = run_work(node.work, Task(node.name, plan.index, given, scratch))
-            result.ledger.check(node.name)
-            files = {output.suffix: output.path for output in result.outputs if output.folder == "shards"}
-            done[node.name].append(LocalShard(plan.index, files=files, facts=result.facts))
-            results[node.name].append(result)
+    last = replace(last, work=last.work.model_copy(update={"scrubbers": scrubbers}))
+    _, results = run_nodes((*inner, last), shards, folder)
     return Outcome(results, step)

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from operators.dedup.substrings.verb import DedupSubstrings
 from pipeline.ledger import Ledger, total
-from pipeline.work import Extent, Result, Task
-from tests.operators.dedup.runner import LocalShard, run_work
+from pipeline.work import Result
+from tests.operators.dedup.runner import LocalShard, run_nodes
 from tests.operators.dedup.twins import folded_words
 
 Word = tuple[int, ...]
@@ -66,30 +66,7 @@ def _outcome(done: Mapping[str, Sequence[LocalShard]], results: Mapping[str, Seq
 def run(verb: DedupSubstrings, shards: Sequence[Sequence[pa.Table]]) -> Outcome:
     """Run every node of the step over shards, each a list of batches."""
     with TemporaryDirectory() as folder:
-        return _run(verb, shards, Path(folder))
-
-
-def _run(verb: DedupSubstrings, shards: Sequence[Sequence[pa.Table]], folder: Path) -> Outcome:
-    done: dict[str, list[LocalShard]] = {"docs": [LocalShard(k, tables) for k, tables in enumerate(shards)]}
-    results: dict[str, list[Result]] = {}
-    for node in verb.nodes("step", "docs", 0):
-        inputs = {role: done[name] for role, name in node.inputs.items()}
-        plans = node.work.tasks({role: Extent(len(found)) for role, found in inputs.items()})
-        assert [plan.index for plan in plans] == list(range(len(plans)))
-        done[node.name], results[node.name] = [], []
-        for plan in plans:
-            scratch = folder / node.name / str(plan.index)
-            scratch.mkdir(parents=True)
-            given = {
-                role: inputs[role] if needs is None else [inputs[role][k] for k in needs]
-                for role, needs in plan.needs.items()
-            }
-            result = run_work(node.work, Task(node.name, plan.index, given, scratch))
-            result.ledger.check(node.name)
-            files = {output.suffix: output.path for output in result.outputs if output.folder == "shards"}
-            done[node.name].append(LocalShard(plan.index, files=files, facts=result.facts))
-            results[node.name].append(result)
-    return _outcome(done, results)
+        return _outcome(*run_nodes(verb.nodes("step", "docs", 0), shards, Path(folder)))
 
 
 def words(text: str) -> list[Word]:
