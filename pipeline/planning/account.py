@@ -25,6 +25,7 @@ from pipeline.planning.rates import (
     DEEPSEEK,
     POWER_LINES,
     STEP_LAW,
+    careful_rate,
     deepseek_batch,
     deepseek_rate,
     power_lines_batch,
@@ -91,7 +92,7 @@ def _sizes(plan: Plan) -> Iterator[Statement]:
     used = {"N": plan.parameters.total, "D": plan.tokens}
     for law in dict.fromkeys((question.law, HOFFMANN)):
         params, tokens = law.optimum(budget)
-        value = f"at C: N {short(params)}, D {short(tokens)}, {tokens / params:.0f} tokens a parameter"
+        value = f"at C: N {short(params)}, D {short(tokens)}, {short(tokens / params)} tokens a parameter"
         yield Statement(law.formula, value, law.formula.outside(**used))
     params = kaplan_parameters(budget)
     small = {"N": plan.parameters.without_embedding, "D": plan.tokens}
@@ -131,9 +132,11 @@ def _settings(plan: Plan) -> Iterator[Statement]:
     small, tokens = plan.parameters.without_embedding, plan.tokens
     head = 6 * plan.parameters.embedding // (1 if plan.shape.tied else 2)
     flops = tokens * float(plan.flops_per_token.total - head)
+    rate, careful = step_law_rate(small, tokens), careful_rate(small, tokens)
+    taken = "" if rate == careful else f" (the plan takes {careful:.2e}, that of the least it was fitted on)"
     yield Statement(
         STEP_LAW,
-        f"rate {step_law_rate(small, tokens):.2e}, batch {short(step_law_batch(tokens))} tokens",
+        f"rate {rate:.2e}{taken}, batch {short(step_law_batch(tokens))} tokens",
         STEP_LAW.outside(N=small, D=tokens),
     )
     yield Statement(

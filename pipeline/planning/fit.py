@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, nnls
 
 from pipeline.errors import UserError
-from pipeline.planning.formula import Formula, Range
-from pipeline.planning.laws import Law, make_law
+from pipeline.planning.formula import Formula, Range, short
+from pipeline.planning.laws import Law, effective_tokens, make_law
 
 Floats = NDArray[np.float64]
 
 FEWEST_RUNS = 6
 """Five constants are fitted; below, any loss at all would be met."""
+_FEW_RUNS = 8
+_SPAN = 30
+"""Operations of the largest run over those of the smallest, below which the law is fitted to a spot."""
+_LEAST_EXPONENT, _LARGEST_EXPONENT = 0.01, 3.0
+_NO_FLOOR = 0.01
+"""Nats a token; text has about 1 to 2."""
+_SHOWN = 12
+"""Digits of a sha256 in words."""
 HUBER = 1e-3
 """Deviation of log L above which a run counts by its size, not its square (Hoffmann et al. 2022, appendix D.2)."""
 _EXPONENTS = np.array([0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0])
@@ -35,11 +43,22 @@ class Point:
     loss: float
     bits_per_byte: float | None = None
     """The same loss by the bytes of the text, if that was measured."""
+    unique: float | None = None
+    """Tokens that there were to read; None: at least those it read."""
+    tokenizer: str | None = None
+    """Its sha256, if that is known."""
+    held_out: tuple[int, int] | None = None
+    """Documents that the loss is of, and their bytes, if that is known."""
 
     @property
     def flops(self) -> float:
         """6 N D."""
         return 6 * self.params * self.tokens
+
+    @property
+    def worth(self) -> float:
+        """Fresh tokens that its reading was worth, as a plan counts them."""
+        return self.tokens if self.unique is None else effective_tokens(self.tokens, self.unique)
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,8 @@ class Fit:
     held_out: Point
     predicted: float
     """Loss of the held-out run by the law of the others."""
+    tokenizer: str | None = None
+    """sha256 of that of all runs, if it is known."""
 
     @property
     def held_out_error(self) -> float:
@@ -63,6 +84,25 @@ class Fit:
         ratios = [(point.bits_per_byte or 0) / point.loss for point in known]
         return loss * sum(ratios) / len(ratios) if ratios else None
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why this fit may tell less than it seems to."""
+        found = []
+        count, ratio = len(self.points), self.points[-1].flops / self.points[0].flops
+        if count < _FEW_RUNS:
+            found.append(f"{count} runs for five constants leave {count - 5} to check them by: 8 to 12 tell more")
+        if ratio < _SPAN:
+            found.append(f"the largest run has {short(ratio)} times the operations of the smallest: {_SPAN} tell more")
+        for name, what in (("alpha", "sizes"), ("beta", "numbers of tokens")):
+            value = getattr(self.law, name)
+            if not _LEAST_EXPONENT < value < _LARGEST_EXPONENT:
+                found.append(f"{name} = {value:.3g} is the end of its range: the {what} of these runs do not tell it")
+        if self.law.e < _NO_FLOOR:
+            found.append("E is 0: no run is large and long enough to show the loss that stays, so none is foretold")
+        if len({point.held_out for point in self.points if point.held_out is not None}) > 1:
+            found.append("the runs were scored on different held-out documents: their losses are not of one text")
+        return tuple(found)
+
 
 def fit(points: Sequence[Point]) -> Fit:
     """Fit L = E + A / N**alpha + B / D**beta to runs, and once more without the largest.
@@ -71,8 +111,9 @@ def fit(points: Sequence[Point]) -> Fit:
     of exponents only, as the other three constants follow from them.
 
     Raises:
-        UserError: too few runs, or all of one size or of one number of tokens.
+        UserError: too few runs, all of one size or of one number of tokens, or of different tokenizers.
     """
+    tokenizer = _tokenizer(points)
     if len(points) < FEWEST_RUNS:
         msg = f"{len(points)} runs cannot be fitted: five constants need at least {FEWEST_RUNS}, better 8 to 12"
         raise UserError(msg)
@@ -84,12 +125,25 @@ def fit(points: Sequence[Point]) -> Fit:
     ordered = sorted(points, key=lambda point: (point.flops, point.name))
     *smaller, largest = ordered
     from_smaller, from_all = _law(smaller), _law(ordered)
-    predicted = from_smaller.loss(largest.params, largest.tokens)
-    return Fit(from_all, tuple(ordered), largest, predicted)
+    predicted = from_smaller.loss(largest.params, largest.worth)
+    return Fit(from_all, tuple(ordered), largest, predicted, tokenizer)
+
+
+def _tokenizer(points: Sequence[Point]) -> str | None:
+    """The one of all runs; those that do not tell theirs are taken to have the same."""
+    runs_of: dict[str, list[str]] = {}
+    for point in points:
+        if point.tokenizer is not None:
+            runs_of.setdefault(point.tokenizer, []).append(point.name)
+    if len(runs_of) > 1:
+        groups = "; ".join(f"{', '.join(names)} (sha256 {sha[:_SHOWN]})" for sha, names in runs_of.items())
+        msg = f"losses a token of different tokenizers are no points of one law: {groups}; give the runs of one of them"
+        raise UserError(msg)
+    return next(iter(runs_of), None)
 
 
 def _law(points: Sequence[Point]) -> Law:
-    params, tokens, loss = (np.log([getattr(point, what) for point in points]) for what in ("params", "tokens", "loss"))
+    params, tokens, loss = (np.log([getattr(point, what) for point in points]) for what in ("params", "worth", "loss"))
     constants = _constants(params, tokens, loss)
     log_a, log_b, log_e, alpha, beta = (float(constant) for constant in constants)
     formula = Formula(
@@ -98,7 +152,7 @@ def _law(points: Sequence[Point]) -> Law:
         f"fitted to {len(points)} runs, Huber loss of log L",
         (
             Range("N", min(one.params for one in points), max(one.params for one in points), "parameters"),
-            Range("D", min(one.tokens for one in points), max(one.tokens for one in points), "tokens"),
+            Range("D", min(one.worth for one in points), max(one.worth for one in points), "tokens"),
         ),
     )
     return make_law((float(np.exp(log_e)), float(np.exp(log_a)), float(np.exp(log_b)), alpha, beta), formula)
@@ -136,8 +190,9 @@ def _start(alpha: float, beta: float, params: Floats, tokens: Floats, loss: Floa
 _LEAST = 1e-4
 """Of a constant that least squares set to zero, whose logarithm must be a number."""
 
-# Exponents below 0 would have more data or weights do harm.
-_BOUNDS = ((-5.0, 60.0), (-5.0, 60.0), (-12.0, 5.0), (0.0, 3.0), (0.0, 3.0))
+# Exponents below 0 would have more data or weights do harm; at 0 a law has no optimum.
+_EXPONENT = (_LEAST_EXPONENT, _LARGEST_EXPONENT)
+_BOUNDS = ((-5.0, 60.0), (-5.0, 60.0), (-12.0, 5.0), _EXPONENT, _EXPONENT)
 # The loss is flat along A and alpha; the usual tolerances stop early, as they did for the printed constants.
 _PATIENCE = {"maxiter": 5000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-10}
 _SCALE = 1e6

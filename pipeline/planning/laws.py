@@ -39,13 +39,23 @@ class Law:
 
         Source: Hoffmann et al. 2022, eq. 4.
         """
-        balance = (self.alpha * self.a / (self.beta * self.b)) ** (1 / (self.alpha + self.beta))
-        params = balance * (flops / 6) ** (self.beta / (self.alpha + self.beta))
+        balance = math.log(self.alpha * self.a / (self.beta * self.b))
+        params = _exp((balance + self.beta * math.log(flops / 6)) / (self.alpha + self.beta))
         return params, flops / 6 / params
 
     def parameters_for(self, tokens: float) -> float:
         """Parameters of the model for which that many tokens are the optimum."""
-        return (self.alpha * self.a / (self.beta * self.b) * tokens**self.beta) ** (1 / self.alpha)
+        balance = math.log(self.alpha * self.a / (self.beta * self.b))
+        return _exp((balance + self.beta * math.log(tokens)) / self.alpha)
+
+
+def _exp(exponent: float) -> float:
+    """As far as numbers go: a law fitted to runs that tell little may have exponents near 0."""
+    return math.exp(max(-_LARGEST, min(exponent, _LARGEST)))
+
+
+_LARGEST = 200.0
+"""Of a logarithm: e^200 is 7e86, beyond any model or corpus, and its square is still a number."""
 
 
 def make_law(constants: tuple[float, float, float, float, float], formula: Formula) -> Law:

@@ -8,7 +8,7 @@ from pipeline.errors import UserError
 from pipeline.planning.formula import Formula
 from pipeline.pretrain.config import Job, Optimizer, Recompute, Shape, Sharding
 from pipeline.pretrain.model.flops import Parameters, parameters
-from pipeline.pretrain.model.vocabulary import padded_vocabulary
+from pipeline.pretrain.model.vocabulary import chunk_rows, padded_vocabulary
 
 GIB = 1 << 30
 NODE_GPUS = 8
@@ -25,9 +25,10 @@ _FRAGMENTS = 1.05
 FORMULA = Formula(
     "memory of a GPU",
     "4 N weights + 4 N gradients + 8 N moments (Muon: 4 for matrices) over the ranks that share them, bfloat16 copies, "
-    "activations a token (8 D + 6 HE + 6 KE + 8 F bytes a layer, none recomputed or compiled), 10 V a token for the loss",
-    "counted over the model's own tensors; compiled code computes the gate's SiLU again, and keeps 6 V where weights are "
-    "not split; Muon works in 3 x at most 1 GiB (at least a matrix)",
+    "activations a token (8 D + 6 HE + 6 KE + 8 F bytes a layer, none recomputed or compiled), 12 V a token of the chunk whose "
+    "logits are there (at most 2^28 of them), and 8 V D for their gradient by the head",
+    "counted over the model's own tensors; compiled code computes the gate's SiLU again; "
+    "Muon works in 3 x at most 1 GiB (at least a matrix)",
     (),
     "D width, HE and KE widths of all query and of all key heads, F feed-forward, V padded ids; experts: as if F were theirs",
 )
@@ -58,11 +59,6 @@ class Setting:
                 return self.ranks
             case "hsdp":
                 return self.shard_ranks or min(self.ranks, NODE_GPUS)
-
-    @property
-    def is_split(self) -> bool:
-        """Whether blocks are gathered; the loss is then computed outside of what is compiled (``sharding.distribute``)."""
-        return self.sharding != "replicate" and self.ranks > 1
 
     @property
     def tokens(self) -> int:
@@ -101,7 +97,7 @@ def estimate(setting: Setting) -> Memory:
         "moments": _moments(setting, counted) // sharers,
         "copies": _copies(setting, counted),
         "activations": setting.tokens * _activations(setting),
-        "logits": setting.tokens * padded_vocabulary(setting.vocab_size) * _logit_bytes(setting),
+        "logits": _logits(setting),
         "buffers": _buffers(setting, counted),
     }
     return Memory(**kept, reserve=_RESERVE + round((_FRAGMENTS - 1) * sum(kept.values())))
@@ -155,9 +151,11 @@ def _moments(setting: Setting, counted: Parameters) -> int:
     return 4 * counted.without_embedding + 8 * counted.embedding
 
 
-def _logit_bytes(setting: Setting) -> int:
-    """Of a logit: bfloat16, its gradient, and float32 for either unless the loss is compiled with the logits."""
-    return 6 if setting.compile and not setting.is_split else 10
+def _logits(setting: Setting) -> int:
+    """Of a chunk: bfloat16, two of float32, their gradient in bfloat16; and that of the head, in float32, when it is scaled."""
+    rows = padded_vocabulary(setting.vocab_size)
+    tokens = min(setting.tokens, chunk_rows(rows, "cuda"))
+    return 12 * tokens * rows + 8 * rows * setting.shape.dim
 
 
 def _buffers(setting: Setting, counted: Parameters) -> int:

@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.planning.gpus import Gpu
 from pipeline.planning.laws import Law, effective_tokens
 from pipeline.planning.memory import NODE_GPUS, Memory, Setting, estimate
-from pipeline.planning.rates import power_lines_batch, step_law_batch, step_law_rate
+from pipeline.planning.rates import careful_rate, power_lines_batch, step_law_batch
 from pipeline.planning.shapes import shapes
 from pipeline.pretrain.config import Optimizer, Recompute, Shape, Sharding
 from pipeline.pretrain.model.flops import Flops, Parameters, flops_per_token, parameters
@@ -173,7 +173,7 @@ def plan(question: Question) -> Plan:
         tokens=steps * sequences * question.sequence_length,
         steps=steps,
         batch_sequences=sequences,
-        learning_rate=step_law_rate(counted.without_embedding, chosen.tokens),
+        learning_rate=careful_rate(counted.without_embedding, chosen.tokens),
         warmup_steps=min(max(_WARMUP_STEPS, round(_WARMUP_FRACTION * steps)), steps // 10),
         loss=chosen.loss,
         layout=_layout(question, chosen.shape, sequences),
@@ -200,7 +200,7 @@ def _candidate(question: Question, shape: Shape) -> _Candidate:
 
 
 def _suits(question: Question, candidate: _Candidate) -> bool:
-    worth = effective_tokens(candidate.tokens, question.tokens)
+    worth = effective_tokens(max(1, candidate.tokens), question.tokens)
     largest = _WIDER * question.law.parameters_for(worth)
     return parameters(candidate.shape, question.vocab_size).total <= largest
 
@@ -208,7 +208,7 @@ def _suits(question: Question, candidate: _Candidate) -> bool:
 def _batch_sequences(question: Question, tokens: int) -> int:
     """The power of two of sequences that is nearest to the law's batch, and shared evenly by the GPUs."""
     wanted = power_lines_batch(tokens) if question.optimizer == "muon" else step_law_batch(tokens)
-    sequences = 2 ** max(0, round(math.log2(wanted / question.sequence_length)))
+    sequences = 2 ** max(0, round(math.log2(max(wanted, 1) / question.sequence_length)))
     return math.ceil(sequences / question.gpus) * question.gpus
 
 

@@ -23,6 +23,7 @@ from pipeline.planning.points import read_points
 from pipeline.pretrain.config import PRESETS, Optimizer, Shape, TrainConfig
 from pipeline.pretrain.model.flops import flops_per_token
 from pipeline.report.units import seconds, size
+from workflows.commands.plan_fit import fit_as_json, fit_warnings, fit_words
 from workflows.commands.summary import print_table
 from workflows.problems import near
 
@@ -58,12 +59,16 @@ def show_training_plan(asked: Asked, *, as_json: bool) -> None:
         UserError: no such run, no tokens in it, options that contradict each other, or runs that cannot be fitted.
     """
     dataset = _tokens(Run.open(asked.run), asked.step)
-    fitted = fit(read_points(asked.fit)) if asked.fit else None
+    known = read_points(asked.fit)
+    fitted = fit(known.points) if asked.fit else None
     found = plan(_question(asked, dataset, fitted))
+    of_fit = fit_warnings(found, dataset, fitted, known)
     if as_json:
-        typer.echo(orjson.dumps(_as_json(found, asked, fitted), option=orjson.OPT_INDENT_2))
+        told = _as_json(found, asked, fitted, of_fit)
+        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
         return
     _print_plan(found, asked, fitted)
+    _print_warnings(of_fit)
     for statement in statements(found):
         _print_statement(statement)
     typer.echo("\n" + recipe(found, dataset.name))
@@ -190,11 +195,19 @@ def _rows(found: Plan, asked: Asked, fitted: Fit | None) -> Sequence[tuple[str, 
         ("checkpoints", f"every {found.checkpoint_every:,} steps, {size(found.checkpoint_bytes)} each"),
         ("loss", _loss_words(found)),
     ]
+    if found.limited_by == "corpus":
+        rows.append(("data", _data_words(found)))
     if asked.price is not None:
         rows.append(("cost", f"{_cost(found, asked.price):,.2f}"))
     if fitted is not None:
-        rows.append(("own law", _fit_words(found, fitted)))
+        rows.append(("own law", fit_words(found, fitted)))
     return rows
+
+
+def _data_words(found: Plan) -> str:
+    """What the corpus lacks for the time there is."""
+    params, tokens = REFIT.optimum(found.question.flops)
+    return f"more text would help, more time or GPUs would not: {short(tokens)} tokens could be read by {short(params)} parameters"
 
 
 def _loss_words(found: Plan) -> str:
@@ -212,13 +225,12 @@ def _cost(found: Plan, price: float) -> float:
     return price * found.question.gpus * found.seconds / 3600
 
 
-def _fit_words(found: Plan, fitted: Fit) -> str:
-    bits = fitted.bits_per_byte(found.loss) if found.loss <= found.guessing else None
-    expected = "" if bits is None else f", so {bits:.3f} bits per byte are expected"
-    return (
-        f"{len(fitted.points)} runs; without {fitted.held_out.name}, it is off there by "
-        f"{100 * fitted.held_out_error:+.2f} %{expected}"
-    )
+def _print_warnings(warnings: Sequence[str]) -> None:
+    if warnings:
+        typer.echo("own law:")
+        for warning in warnings:
+            typer.echo(f"    beware: {warning}")
+        typer.echo()
 
 
 def _print_statement(statement: Statement) -> None:
@@ -231,7 +243,7 @@ def _print_statement(statement: Statement) -> None:
         typer.echo(f"    beware: {warning}")
 
 
-def _as_json(found: Plan, asked: Asked, fitted: Fit | None) -> dict[str, Any]:
+def _as_json(found: Plan, asked: Asked, fitted: Fit | None, of_fit: Sequence[str]) -> dict[str, Any]:
     made = statements(found)
     data: dict[str, Any] = {
         "corpus_tokens": found.question.tokens,
@@ -253,17 +265,10 @@ def _as_json(found: Plan, asked: Asked, fitted: Fit | None) -> dict[str, Any]:
         "checkpoint_every": found.checkpoint_every,
         "checkpoint_bytes": found.checkpoint_bytes,
         "formulas": [statement.as_json() for statement in made],
-        "warnings": [warning for statement in made for warning in statement.warnings],
+        "warnings": [*of_fit, *(warning for statement in made for warning in statement.warnings)],
     }
     if asked.price is not None:
         data["cost"] = _cost(found, asked.price)
     if fitted is not None:
-        constants = {name: getattr(fitted.law, name) for name in ("e", "a", "b", "alpha", "beta")}
-        data["fit"] = {
-            "constants": constants,
-            "runs": len(fitted.points),
-            "held_out": fitted.held_out.name,
-            "held_out_error": fitted.held_out_error,
-            "bits_per_byte": fitted.bits_per_byte(found.loss) if found.loss <= found.guessing else None,
-        }
+        data["fit"] = fit_as_json(found, fitted)
     return data

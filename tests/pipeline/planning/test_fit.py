@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +68,38 @@ def test_too_few_runs_or_too_much_alike() -> None:
         fit(alike)
 
 
+def test_tokens_that_were_read_again_count_for_less() -> None:
+    """Muennighoff et al., eq. 5: four epochs of 1e7 tokens are worth 1e7 (1 + 15.39 (1 - exp(-3 / 15.39))) = 3.73e7."""
+    assert Point("four epochs", 1e6, 4e7, 3.0, unique=1e7).worth == pytest.approx(3.726e7, rel=1e-3)
+    assert Point("one epoch", 1e6, 1e7, 3.0, unique=1e7).worth == 1e7
+
+
+def test_runs_of_different_tokenizers_are_refused() -> None:
+    points = [replace(point, tokenizer="ab" * 32) for point in runs(REFIT)]
+    assert fit(points).tokenizer == "ab" * 32
+    with pytest.raises(
+        UserError, match=r"different tokenizers .* \(sha256 abababababab\); 1e\+06 2e\+07 \(sha256 cdcd"
+    ):
+        fit([*points[1:], replace(points[0], tokenizer="cd" * 32)])
+
+
+def test_a_fit_that_tells_little_says_so() -> None:
+    assert fit(runs(REFIT)).warnings == ()
+    few = [point for number, point in enumerate(runs(REFIT)[:9]) if number % 3 != number // 3]
+    more = fit([replace(point, held_out=(number, 1000)) for number, point in enumerate(few)]).warnings
+    assert more[0] == "6 runs for five constants leave 1 to check them by: 8 to 12 tell more"
+    assert "scored on different held-out documents" in more[-1]
+    flat = [Point(str(number), n, d, 3.0) for number, (n, d) in enumerate(product(SIZES, AMOUNTS))]
+    law = fit(flat).law
+    assert all(math.isfinite(value) and value > 0 for value in (*law.optimum(1e21), law.parameters_for(1e10)))
+
+
 def test_points_from_lines(tmp_path: Path) -> None:
     rows = [{"name": "a", "params": 10, "tokens": 20, "loss": 3.5}, {"params": 11, "tokens": 21, "loss": 3}]
     file = tmp_path / "runs.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
-    first, second = read_points([str(file)])
+    (first, second), left_out = read_points([str(file)])
+    assert left_out == ()
     assert (first.name, first.params, first.tokens, first.loss) == ("a", 10, 20, 3.5)
     assert second.name.endswith("runs.jsonl:2")
     file.write_text('{"params": 10, "tokens": -1, "loss": 3}\n')

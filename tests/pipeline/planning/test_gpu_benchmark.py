@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,27 +20,42 @@ import runpy, sys
 for name in ("pydantic", "pyarrow", "numba", "xxhash", "ray", "tokenizers", "orjson", "scipy", "safetensors"):
     sys.modules[name] = None
 """
-RUN = BARE + "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-TELL = BARE + (
-    "import dataclasses, json; found = runpy.run_path(sys.argv[1])['SHAPES']; "
-    "print(json.dumps({name: dataclasses.asdict(shape) for name, (shape, _) in found.items()}))"
+RUN = (
+    BARE
+    + """
+import dataclasses, json, pathlib
+out, *sys.argv = sys.argv[1:]
+found = runpy.run_path(sys.argv[0], run_name="__main__")["SHAPES"]
+pathlib.Path(out).write_text(json.dumps({name: dataclasses.asdict(shape) for name, (shape, _) in found.items()}))
+"""
 )
 
 
-def python(code: str, *arguments: object) -> str:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # two threads that wait for busy cores take minutes
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_it_runs_on_a_cpu_without_the_other_dependencies(tmp_path: Path) -> None:
-    out = tmp_path / "mfu.json"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run printed and wrote, and the shapes it has: one process, since torch takes seconds to import."""
+    folder = tmp_path_factory.mktemp("mfu")
     options = "--models tiny --attention auto cudnn --optimizers adamw muon --tokens 256 --steps 2"
-    options += " --vocabulary 256 --no-compile --profile"
-    printed = python(RUN, SCRIPT, *options.split(), "--gemm-size", 128, "--out", out)
-    report = json.loads(out.read_text())
+    options += " --vocabulary 256 --no-compile --profile --gemm-size 128"
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        folder / "shapes.json",
+        SCRIPT,
+        *options.split(),
+        "--out",
+        folder / "mfu.json",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (folder / "printed").write_text(done.stdout)
+    return folder
+
+
+def test_it_runs_on_a_cpu_without_the_other_dependencies(folder: Path) -> None:
+    printed = (folder / "printed").read_text()
+    report = json.loads((folder / "mfu.json").read_text())
     assert report["date"]
     assert report["device"]
     adamw, muon, cudnn = report["cases"]
@@ -60,8 +74,8 @@ def test_it_runs_on_a_cpu_without_the_other_dependencies(tmp_path: Path) -> None
     assert "tiny   cudnn" in printed
 
 
-def test_its_shapes_are_the_presets() -> None:
-    told = json.loads(python(TELL, SCRIPT))
+def test_its_shapes_are_the_presets(folder: Path) -> None:
+    told = json.loads((folder / "shapes.json").read_text())
     for name, fields in told.items():
         preset = PRESETS[name].model_dump()
         assert fields == {key: preset[key] for key in fields}, name

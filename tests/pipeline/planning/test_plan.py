@@ -79,3 +79,19 @@ def test_every_shape_of_the_table_is_one_that_matrix_units_like() -> None:
 def test_less_than_a_batch_is_refused() -> None:
     with pytest.raises(UserError, match="less than one batch of 8 sequences of 2,048"):
         planned(2000)
+
+
+def test_less_than_a_token_is_refused_too() -> None:
+    with pytest.raises(UserError, match=r"^0 tokens are less than one batch"):
+        planned(10, max_epochs=0.01)
+
+
+def test_a_corpus_of_400_000_tokens_gets_a_small_model_and_a_rate_that_such_models_bear() -> None:
+    found = planned(400_000, sequence_length=256, gpus=1, vocab_size=8192)
+    assert found.limited_by == "corpus"
+    assert 5e5 < found.parameters.total < 3e6
+    assert found.tokens <= 4 * 400_000
+    assert found.steps > 100
+    # Step Law at the least it was fitted on: 1.79 (6e7)^-0.713 (2e9)^0.307.
+    assert found.learning_rate == pytest.approx(3.65e-3, rel=0.01)
+    assert 0 < found.seconds < 60
