@@ -35,6 +35,7 @@ from pipeline.run import Driver
 from pipeline.sealing import clear_scratch
 from pipeline.storage import Storage
 from pipeline.takedown.generation import check_not_pending
+from pipeline.value import artifacts
 from pipeline.work import offered
 from pipeline.workflow import Workflow
 from pipeline.works import Apply, ReadWork
@@ -187,6 +188,7 @@ class Record:
         return {
             "kind": state.work.kind,
             "inputs": dict(state.deps),
+            "artifacts": [artifact.model_dump() for artifact in artifacts(state.work)],
             "dataset": state.dataset,
             "num_shards": len(state.plans) if state.dataset else None,
             "recorded": state.work.recorded,

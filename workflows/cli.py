@@ -1,6 +1,6 @@
 """The command line: ``sluice run``, ``plan``, ``status``, ``logs``, ``stop``, ``submit``, ``cat``, ``why``, ``report``, ``verify``, ``doctor``."""
 
-# ``whatif``, ``sample``, ``operators``, ``export``, ``takedown`` and ``tokenizer`` stand in files of their own.
+# ``whatif``, ``sample``, ``operators``, ``around``, ``export``, ``takedown`` and ``tokenizer`` stand in files of their own.
 
 # The engine takes a second to import (numba, pyarrow); help and completion must not wait for it, so each command
 # imports what it runs when it runs.
@@ -19,6 +19,7 @@ from workflows.asking import RunFolder, asking
 from workflows.evaluating import evaluating
 from workflows.exporting import exporting
 from workflows.generating import generating
+from workflows.looking import looking
 from workflows.planning import planning
 from workflows.taking_down import taking_down
 from workflows.tokenizers import tokenizers
@@ -181,6 +182,7 @@ def why(
 
 
 app.add_typer(asking)
+app.add_typer(looking)
 app.add_typer(evaluating)
 app.add_typer(exporting)
 app.add_typer(generating)

@@ -11,10 +11,10 @@ from operators.tokenize.decoding import Decoder
 from operators.tokenize.encoder import Encoder
 from operators.tokenize.foreign.files import tokenizer_json
 from operators.tokenize.trained_with import tokenizer_of
-from pipeline.dataset import Dataset, Run
+from pipeline.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.pretrain.config import recorded_objective
-from workflows.problems import near
+from pipeline.pretrain.trained import trained_step
 
 if TYPE_CHECKING:
     from pipeline.generation.texts import Marks
@@ -118,44 +118,7 @@ def find_model(named: str, tokenizer: Path | None = None) -> Found:
     config, beside = (folder / name for name in _FOLDER_FILES)
     if config.is_file():
         return Found(named, folder, config, tokenizer or (beside if beside.is_file() else None))
-    run, step = _run_and_step(named)
-    dataset = run[step or _only_model(run, named)]
-    if dataset.kind != "model":
-        msg = f"step {dataset.name!r} of {run.storage.uri} trains no model{near(dataset.name, _models(run))}"
-        raise UserError(msg)
-    shards = dataset.shards()
-    if not shards:
-        msg = f"step {dataset.name!r} of {run.storage.uri} has trained no model yet; run the workflow first"
-        raise UserError(msg)
+    dataset = trained_step(named)
+    (shard,) = dataset.shards()
     path = tokenizer if tokenizer is not None else tokenizer_of(dataset)
-    return Found(named, shards[0].file(".safetensors"), shards[0].file(".config.json"), path, dataset)
-
-
-def _run_and_step(named: str) -> tuple[Run, str | None]:
-    try:
-        return Run.open(named), None  # tried first: a URI has a colon of its own
-    except UserError as error:
-        run, colon, step = named.rpartition(":")
-        try:
-            if colon and run:
-                return Run.open(run), step
-        except UserError:
-            pass
-        msg = (
-            f"{named} is neither a folder with config.json and model.safetensors nor a run; give such a folder, RUN, or "
-            "RUN:STEP"
-        )
-        raise UserError(msg) from error
-
-
-def _models(run: Run) -> list[str]:
-    return [name for name in run.steps if run.nodes[name]["kind"] == "model"]
-
-
-def _only_model(run: Run, named: str) -> str:
-    models = _models(run)
-    if len(models) != 1:
-        those = f"several models; name one: {', '.join(f'{named}:{name}' for name in models)}"
-        msg = f"{named} trained {those if models else 'no model'}"
-        raise UserError(msg)
-    return models[0]
+    return Found(named, shard.file(".safetensors"), shard.file(".config.json"), path, dataset)

@@ -13,6 +13,7 @@ from operators.catalogue import load_operator
 from operators.dedup.verb import Dedup
 from pipeline.errors import UserError
 from pipeline.operator import Filter, Map, Operator
+from pipeline.pretrain.work import Pretrain
 from pipeline.readers.read import Read
 from pipeline.value import Artifact, Value, artifacts, replace_artifacts
 from pipeline.work import offered, owner
@@ -29,6 +30,7 @@ _TOP = ("name", "seed", "steps")
 _APPLY = ("keep_dropped_text", "limits")
 """Keys of a step with ``apply``, beside the list of operators."""
 _STEP = ("from", "expect", *_APPLY)
+_ARTIFACT = ("artifact", "a tokenizer or a classifier")  # kind of the steps that others name in their parameters
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Workflow:
@@ -159,9 +161,9 @@ class _Builder:
         if isinstance(value, Read):
             return ReadWork(read=value)
         try:
-            value = value.beside(self.path.resolve().parent) if isinstance(value, Dedup) else value
+            value = value.located(self.path.resolve().parent) if isinstance(value, Dedup | Pretrain) else value
         except UserError as error:
-            self.problem((*key, "against"), str(error))
+            self.problem((*key, "against" if verb == "dedup" else "start_from"), str(error))
         return self._with_paths(value, key) if value is not None else None
 
     def _operators(self, items: Any, key: KeyPath) -> list[Operator]:
@@ -252,10 +254,9 @@ class _Builder:
 
     def _check_artifact(self, step: Step, name: str, by_name: Mapping[str, Step]) -> None:
         maker = by_name.get(owner(name))
-        if maker is not None and getattr(maker.verb, "kind", None) != "artifact":
-            self.problem(
-                ("steps", step.name), f"{{step: {name}}} must be a step that trains a tokenizer or a classifier"
-            )
+        kind, made = ("model", "a model") if isinstance(step.verb, Pretrain) else _ARTIFACT
+        if maker is not None and getattr(maker.verb, "kind", None) != kind:
+            self.problem(("steps", step.name), f"{{step: {name}}} must be a step that trains {made}")
 
     def _check_cycle(self, links: Mapping[str, list[str]]) -> None:
         done: set[str] = set()

@@ -116,8 +116,8 @@ class Step:
         with self.gradients.part(last=True):
             with torch.autocast(self.device.type, torch.bfloat16):
                 losses = self.model.loss(self.batch, z_loss=0.0)
-            ((losses.nats + losses.extra) / self.tokens).backward()
-        loss = self.gradients.add_up(losses.nats.detach()) / self.tokens
+            (losses.trained / self.tokens).backward()
+        loss = self.gradients.add_up(losses.nats) / self.tokens
         grad_norm = self.gradients.norm()
         skip = self.spikes.look(loss, grad_norm)
         self.gradients.scale_((CLIP / grad_norm).clamp(max=1.0))

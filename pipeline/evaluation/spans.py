@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.pretrain.data.batch import IGNORED
-from pipeline.pretrain.model.transformer import token_nats
+from pipeline.pretrain.model.cross_entropy import token_nats
 
 Logits = Callable[[Tensor], Tensor]
 """Tokens, int64 (B, T) -> logits of the id after each position, (B, T, V)."""

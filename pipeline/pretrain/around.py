@@ -1,18 +1,7 @@
-"""Which documents were in the batches around a step: what to look at when the loss has jumped.
-
-    python -m pipeline.pretrain.around HOME
-    python -m pipeline.pretrain.around HOME --step 117 --width 2
-
-HOME is the folder of the training, with ``metrics.jsonl`` and ``job.json``. Without ``--step`` it is the steps whose
-update was left out, and the one with the greatest rise of the loss over the step before. A JSON line a step comes out:
-step, loss, grad_norm, skipped, documents (hex ids).
-"""
+"""Which documents were in the batches around a step: what to look at when the loss has jumped (``sluice around``)."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +17,9 @@ _TOLD = ("loss", "grad_norm", "skipped")
 
 def around(home: Path, step: int | None = None, width: int = 1) -> Iterator[dict[str, Any]]:
     """A line for each step of a training that is at most ``width`` from ``step``, or from those that stand out.
+
+    home: its folder, with ``metrics.jsonl`` and ``job.json``. step: None: those whose update was left out, and the one with
+    the greatest rise of the loss over the step before. A line: step, loss, grad_norm, skipped, documents (hex ids).
 
     Raises:
         UserError: no training has begun in that folder, or it has not come to that step, or its shards are not told of.
@@ -55,23 +47,3 @@ def standing_out(lines: dict[int, dict[str, Any]]) -> list[int]:
     if rises:
         found.add(max(rises, key=lambda step: rises[step]))
     return sorted(found)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the lines; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.pretrain.around", description=__doc__.splitlines()[0])
-    parser.add_argument("home", type=Path, help="folder of the training")
-    parser.add_argument("--step", type=int)
-    parser.add_argument("--width", type=int, default=1, help="steps before and after (1)")
-    options = parser.parse_args(arguments)
-    try:
-        for line in around(options.home, options.step, options.width):
-            sys.stdout.write(json.dumps(line) + "\n")
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

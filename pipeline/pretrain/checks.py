@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
+from pipeline.pretrain.objectives.spans import mask_ids_needed
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import Job
@@ -38,17 +39,34 @@ def problem_of(work: Pretrain) -> str | None:
         return f"micro_batch_tokens {tokens} is below sequence_length {work.sequence_length}: one sequence is the least"
     if work.shape is not None and work.preset != "tiny":  # the default: a recorded recipe names it beside any shape
         return f"shape and preset {work.preset} both say what is trained: leave one of them out"
-    return _objective_problem(work) or _batch_problem(work)
+    return _start_problem(work) or _objective_problem(work) or _batch_problem(work)
+
+
+def _start_problem(work: Pretrain) -> str | None:
+    if work.start_from is None:
+        return None
+    if work.preset != "tiny":
+        return f"start_from and preset {work.preset} both say what is trained: leave preset out"
+    if work.learning_rate is None:
+        return (
+            "start_from needs learning_rate: a preset's is for weights that know nothing; a tenth of the peak that the model "
+            "was trained with is a cautious one"
+        )
+    return None
 
 
 def _objective_problem(work: Pretrain) -> str | None:
-    """Those of the objective that need no look at how spans are drawn (``objectives.prepare.check_objective`` takes it)."""
+    """Those of the objective that need no look at the tokens (``objectives.prepare.check_objective`` takes it)."""
     objective = work.objective
-    if objective is None or objective.kind == "prefix" or objective.mask_ids:
+    if objective is None:
+        return None
+    needed = mask_ids_needed(objective, work.sequence_length)
+    if len(objective.mask_ids) >= needed:
         return None
     return (
-        f"objective {objective.kind} needs mask_ids, ids that stand for nothing else: special_tokens that train_tokenizer "
-        f"was given, one for mlm, one a span for span"
+        f"objective {objective.kind} needs {needed} mask_ids for a sequence_length of {work.sequence_length}, and there are "
+        f"{len(objective.mask_ids)}: name ids that stand for nothing else, as those of special_tokens that train_tokenizer was "
+        f"given{' (a longer mean_span needs fewer)' if objective.kind == 'span' else ''}"
     )
 
 

@@ -175,6 +175,17 @@ class TokenData(Value):
     tokenizer_sha256: str = ""
 
 
+class Start(Value):
+    """A trained model whose weights come before the first step; optimizer, schedule and data order begin anew."""
+
+    model: str
+    """As it was named."""
+    sha256: str
+    """Of the weights."""
+    rows: int = Field(gt=0)
+    """Of its embedding, which need not be padded as ours are."""
+
+
 class TrainConfig(Value):
     """Everything that decides what is learned. Where and with how many ranks is in ``Job`` and does not."""
 
@@ -210,6 +221,8 @@ class TrainConfig(Value):
     max_evaluation_documents: int = Field(default=2000, gt=0)
     """Of the held-out documents, those first by hash are scored, so that an evaluation of a huge corpus ends."""
     seed: int = 0
+    start: Start | None = None
+    """None: weights drawn by the seed."""
     mixture: Mixture | None = None
     """What is drawn from which documents; None: each once an epoch."""
     stream_window: int | None = Field(default=None, gt=0)
@@ -243,6 +256,8 @@ class Job(Value):
     log_every: int = Field(default=1, gt=0)
     """Steps whose metrics are brought over from the device at once."""
     tensorboard: bool = False
+    start_weights: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    """Files of the weights that ``TrainConfig.start`` tells of."""
     began: float | None = None
     """Unix time when the command began, from which the seconds to the first step count; None: when the rank did."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +42,7 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
     if workers == 1:
         _train_here(job)
         return
-    with tempfile.TemporaryDirectory(prefix="sluice-ranks-") as name:
+    with tempfile.TemporaryDirectory(prefix=_clean_prefix(job)) as name:
         folder = Path(name)
         (folder / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
         ranks = [_start(folder, rank, workers, command) for rank in range(workers)]
@@ -54,6 +56,17 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
                     process.stdin.close()
         if failed is not None:
             _raise(failed, ranks[failed].returncode, (folder / f"rank-{failed}.err").read_text(errors="replace"))
+
+
+def _clean_prefix(job: Job) -> str:
+    """Of the names of this training's temporary folders. What a driver that was killed has left is removed.
+
+    Not within its home: that may be on a file system without the locks that the ranks' store needs.
+    """
+    prefix = f"sluice-ranks-{hashlib.sha256(str(Path(job.home).resolve()).encode()).hexdigest()[:16]}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return prefix
 
 
 def _train_here(job: Job) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+"""For which a rank waits for another in one operation: compiling a large model may take one rank minutes more."""
 _PATIENCE_S = 10.0
 """For ranks that stop to meet; within the 25 s that a launcher leaves them for a last checkpoint."""
 
@@ -22,6 +26,49 @@ class Place:
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+class RanksApartError(RuntimeError):
+    """Ranks waited for each other in vain: one hangs, or they do not do the same."""
+
+
+def join(device: str, **how: Any) -> None:
+    """Make the process group of a job's device, of which the others are made.
+
+    how: where the ranks meet, arguments of ``torch.distributed.init_process_group``.
+
+    Raises:
+        RanksApartError: not all ranks came in time.
+    """
+    on_gpu = device == "cuda"
+    with told_apart():
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            timeout=COLLECTIVE_TIMEOUT,
+            device_id=torch.device("cuda", torch.cuda.current_device()) if on_gpu else None,
+            **how,
+        )
+
+
+@contextlib.contextmanager
+def told_apart() -> Iterator[None]:
+    """Say what an operation that ran out of time means. NCCL ends the process itself, with words of its own.
+
+    Raises:
+        RanksApartError: instead of torch's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = str(error)
+        if "timed out" not in words.lower() and "timeout" not in words.lower():
+            raise
+        msg = (
+            f"a rank waited {COLLECTIVE_TIMEOUT.total_seconds():g} s for the others: one hangs (its disk, its GPU, the "
+            f"network) or has died, or they do not do the same, which is a bug. A next launch goes on from the last "
+            f"checkpoint. torch says: {words}"
+        )
+        raise RanksApartError(msg) from error
 
 
 def current_place(device: str) -> Place:
@@ -61,9 +108,8 @@ class Agreement:
 
     def __init__(self) -> None:
         """Every rank makes one, at the same place."""
-        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
-        # Of its own, since a vote of ``any`` may be under way on some ranks only.
-        self._at = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._group = _gloo()
+        self._at = _gloo()  # of its own, since a vote of ``any`` may be under way on some ranks only
         self._asked: tuple[Tensor, dist.Work | None] | None = None
 
     def any(self, mine: bool) -> bool:
@@ -99,3 +145,11 @@ class Agreement:
         if work is not None:
             work.wait()
         return bool(votes.item())
+
+
+def _gloo() -> dist.ProcessGroup | None:
+    """Another group of all ranks, for what no GPU need wait for."""
+    if not dist.is_initialized():
+        return None
+    made = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    return made if isinstance(made, dist.ProcessGroup) else None  # torch says -1 to a rank that is not in a group

@@ -7,12 +7,10 @@ import os
 import shutil
 import socket
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import ray.train
-import torch
 import torch.distributed as dist
 from ray.train.torch import TorchConfig
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
@@ -23,7 +21,7 @@ from pipeline.errors import RunFailedError, StoppedError, UserError
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.lifeline import import_path
-from pipeline.pretrain.ranks import Agreement, Place, current_place, from_first
+from pipeline.pretrain.ranks import COLLECTIVE_TIMEOUT, Agreement, Place, current_place, from_first, join, told_apart
 from pipeline.pretrain.sharding.world import check_ranks, usable_ranks
 from pipeline.pretrain.stopping import asked_by_file
 from pipeline.pretrain.training.loop import Observer, train
@@ -32,9 +30,9 @@ Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 
 _MAX_FAILURES = 3
 """Ray's default is 0: the first lost worker would end the run."""
-_START_TIMEOUT_S = 300
-"""Ray's 60 s are too few for importing torch on busy disks and cores."""
-_COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+_START_TIMEOUT_S = 30
+"""For the workers' places, before any starts. After a node's death Ray may ask for as many as it last knew of: it waits so
+long, and asks again by what there is then (60 s by itself)."""
 _REFUSED = "refused.txt"
 _MEET_S = 10.0
 """For ranks that end with an error of ours: one that has not come by then is taken to wait for this one elsewhere."""
@@ -76,7 +74,9 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"job": job.model_dump_json(), "observe": observe},
-        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        torch_config=TorchConfig(
+            backend="nccl" if on_gpu else "gloo", timeout_s=int(COLLECTIVE_TIMEOUT.total_seconds())
+        ),
         scaling_config=ScalingConfig(
             num_workers=asked.count if asked.least is None else (asked.least, asked.count),
             use_gpu=on_gpu,
@@ -136,7 +136,7 @@ def _worker(given: dict[str, Any]) -> None:
         return
     meeting = Agreement()
     try:
-        with asked_by_file(Path(job.home)):
+        with told_apart(), asked_by_file(Path(job.home)):
             train(job, place, observe)
     except _OURS as error:
         _refuse(refused, error)
@@ -167,14 +167,7 @@ def _place_among_usable(job: Job) -> Place | None:
     if place.rank >= usable:
         return None
     if usable > 1:
-        dist.init_process_group(
-            "nccl" if job.device == "cuda" else "gloo",
-            init_method=f"tcp://{address}",
-            rank=place.rank,
-            world_size=usable,
-            timeout=_COLLECTIVE_TIMEOUT,
-            device_id=torch.device("cuda", torch.cuda.current_device()) if job.device == "cuda" else None,
-        )
+        join(job.device, init_method=f"tcp://{address}", rank=place.rank, world_size=usable)
     return current_place(job.device)
 
 

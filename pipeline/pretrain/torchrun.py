@@ -4,8 +4,8 @@
     torchrun --nproc-per-node 8 -m pipeline.pretrain.torchrun job.json
 
 ``job.json`` is a ``Job``. The last step leaves ``export/model.safetensors`` and ``export/config.json`` in its home.
-SIGTERM to any rank (a scheduler's notice, torchrun's stop) ends all of them after the same step with a checkpoint; they
-exit with 75, and the same command goes on from there.
+SIGTERM (a scheduler's notice, torchrun's stop) or SIGINT (Ctrl-C) to any rank ends all of them after the same step with a
+checkpoint; they exit with 75, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from pipeline.pretrain.checks import check_device
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.lifeline import exit_with_parent
 from pipeline.pretrain.model.export import export
-from pipeline.pretrain.ranks import current_place
+from pipeline.pretrain.ranks import RanksApartError, current_place, join, told_apart
 from pipeline.pretrain.stopping import ASKED
 from pipeline.pretrain.training.loop import Observer, train
 from pipeline.watch import MetricsWatch
@@ -43,7 +42,9 @@ def main(arguments: list[str] | None = None, observe: Observer | None = None) ->
     try:
         _join_ranks(job, options)
         place = current_place(job.device)
-        with _asked_by_sigterm(), _told(job, quiet=place.rank > 0 or options.die_with_parent):
+        # A driver takes what its rank says for the error that ended it; that a run went on before is none.
+        said = contextlib.redirect_stderr(sys.stdout if options.die_with_parent else sys.stderr)
+        with told_apart(), said, _asked_by_signals(), _told(job, quiet=place.rank > 0 or options.die_with_parent):
             train(job, place, observe)
         if place.rank == 0 and not options.no_export:
             weights, _ = export(job, Path(job.home) / "export")
@@ -51,6 +52,10 @@ def main(arguments: list[str] | None = None, observe: Observer | None = None) ->
     except (UserError, RunFailedError, StoppedError) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except RanksApartError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        os._exit(RunFailedError.exit_code)  # leaving the group, as below, would wait for the others again
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -76,27 +81,30 @@ def _told(job: Job, *, quiet: bool) -> contextlib.AbstractContextManager[object]
 
 
 @contextlib.contextmanager
-def _asked_by_sigterm() -> Iterator[None]:
-    """The training ends after the step in which the signal comes."""
+def _asked_by_signals() -> Iterator[None]:
+    """The training ends after the step in which a signal comes. One that comes again is the same question.
+
+    A terminal's Ctrl-C goes to torchrun and to its ranks, and torchrun passes its own on: each rank hears of it twice.
+    """
     ASKED.clear()
-    before = signal.signal(signal.SIGTERM, lambda *_: ASKED.set())
+    heard = [one for one in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.signal(one, lambda *_: ASKED.set()) for one in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _join_ranks(job: Job, options: argparse.Namespace) -> None:
-    backend = "nccl" if job.device == "cuda" else "gloo"
     if job.device == "cuda":
         check_device(job)
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", options.rank)))
-    timeout = timedelta(minutes=10)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        dist.init_process_group(backend, timeout=timeout)
+        join(job.device)
     elif options.world > 1:
         store = dist.FileStore(options.store, options.world)
-        dist.init_process_group(backend, store=store, rank=options.rank, world_size=options.world, timeout=timeout)
+        join(job.device, store=store, rank=options.rank, world_size=options.world)
 
 
 if __name__ == "__main__":

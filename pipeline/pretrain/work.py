@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.errors import UserError
 from pipeline.pretrain.checks import problem_of
@@ -33,9 +33,10 @@ from pipeline.pretrain.config import (
     TrainConfig,
 )
 from pipeline.pretrain.data.arrivals import streaming, wait_for_all
-from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.data.inputs import token_data
 from pipeline.pretrain.data.mixture import Mixture, read_mixture
+from pipeline.pretrain.start import StartFrom, as_start
+from pipeline.pretrain.summary import summary
 from pipeline.work import EVERY, Beside, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
 
 _WARMUP_FRACTION = 0.1
@@ -86,6 +87,8 @@ class Pretrain(ShardWork):
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     runtime: ClassVar[tuple[str, ...]] = ("workers", "min_workers", "micro_batch_tokens", *_RUNTIME)
 
+    start_from: Annotated[StartFrom | None, BeforeValidator(as_start)] = None
+    """A trained model whose weights and shape this training begins with; None: weights drawn by the seed."""
     preset: Preset = "tiny"
     shape: Shape | None = None
     """Widths and depths of one's own, instead of a preset's."""
@@ -166,17 +169,29 @@ class Pretrain(ShardWork):
             return None
         return Beside("documents", self.streaming.window, self.workers, self.workers * (self.device == "cuda"))
 
+    def located(self, folder: Path) -> Pretrain:
+        """The same with the path of ``start_from`` taken from a folder, and that model looked at.
+
+        Raises:
+            UserError: there is no such model, or it differs from what the step asks for.
+        """
+        if self.start_from is None:
+            return self
+        found = self.model_copy(update={"start_from": self.start_from.located(folder)})
+        found.with_start_files()
+        return found
+
     def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
         """One node.
 
         Raises:
-            UserError: the step reads from nothing.
+            UserError: the step reads from nothing, or ``start_from`` names no model that fits.
         """
         if source is None:
             msg = f"step {step!r}: pretrain needs 'from', the step that holds the tokens"
             raise UserError(msg)
-        work = self if self.seed is not None else self.model_copy(update={"seed": seed})
-        return (Node(step, work, {"documents": source}),)
+        seeded = {} if self.seed is not None else {"seed": seed}
+        return (Node(step, self.with_start_files().model_copy(update=seeded), {"documents": source}),)
 
     def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """One task over all shards."""
@@ -188,13 +203,15 @@ class Pretrain(ShardWork):
         from pipeline.pretrain.model.export import export
 
         home = task.home or task.scratch / "home"
+        if self.start_from is not None:
+            self.start_from.check_files()
         job = self.job(task.inputs["documents"], home, _planned(task), task.inputs.get("sequences", ()))
         self._launch(job.model_copy(update={"began": task.began or time.time()}))
         wait_for_all(job)
         weights, described = export(job, task.scratch)
         metrics = task.scratch / "metrics.jsonl"
         metrics.write_bytes((home / "metrics.jsonl").read_bytes())
-        facts = summary(metrics) | _epochs(job)
+        facts = summary(metrics, job)
         summarised = task.scratch / "summary.json"
         summarised.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         outputs = [
@@ -211,11 +228,16 @@ class Pretrain(ShardWork):
         """The run as the ranks get it. shards: of tokens. sequences: packed from them, to be trained on in their place.
 
         Raises:
-            UserError: the shards were made by different tokenizers.
+            UserError: the shards were made by different tokenizers, or by another than that of the model to start from.
         """
+        data, start = token_data(shards, sequences), self.start_from
+        config = self._config(mixture)
+        if start is not None and config.start is not None:
+            start.check_tokens(data, config.start.rows)
         job = Job(
-            config=self._config(mixture),
-            data=token_data(shards, sequences),
+            config=config,
+            data=data,
+            start_weights=() if start is None else tuple(one.file or "" for one in start.files),
             home=str(home.resolve()),  # ranks may run in another folder
             micro_batch_tokens=self.micro_batch_tokens or MICRO_BATCH_TOKENS[self.device],
             **{name: getattr(self, name) for name in _RUNTIME},
@@ -223,7 +245,7 @@ class Pretrain(ShardWork):
         return job if self.streaming is None else streaming(job, self.streaming.window)
 
     def _config(self, mixture: Mixture | None) -> TrainConfig:
-        shape = self._shape()
+        shape = self.model_shape()
         warmup = round(_WARMUP_FRACTION * self.steps) if self.warmup_steps is None else self.warmup_steps
         return TrainConfig(
             shape=shape,
@@ -232,15 +254,26 @@ class Pretrain(ShardWork):
             warmup_steps=warmup,
             seed=self.seed or 0,
             mixture=mixture,
+            start=None if self.start_from is None else self.start_from.recorded(),
             **{name: getattr(self, name) for name in _SAME_NAMES},
         )
 
-    def _shape(self) -> Shape:
+    def model_shape(self) -> Shape:
         """The preset or the shape of one's own, with what the other parameters ask for beside it."""
         wanted = {name: getattr(self, name) for name in ("qk_norm", "feed_forward", "rope_scaling", "experts")}
         plain = {name: Pretrain.model_fields[name].default for name in wanted}
         changes = {name: value for name, value in wanted.items() if value != plain[name]}
+        if self.start_from is not None:
+            return self.start_from.shape(self.shape, changes, self.sequence_length)
         return (self.shape or PRESETS[self.preset]).model_copy(update=changes)
+
+    def with_start_files(self) -> Pretrain:
+        """The same with the files of ``start_from``; a model that is there already is held against the fields."""
+        if self.start_from is None or self.start_from.step is not None:
+            return self
+        found = self.model_copy(update={"start_from": self.start_from.found()})
+        found.model_shape()
+        return found
 
     def _launch(self, job: Job) -> None:
         # The driver is connected to a cluster or it is not; looked up so that this file need not import ray.
@@ -259,33 +292,3 @@ def _planned(task: Task) -> Mixture | None:
     """The mixture that the task's ``from`` names."""
     mixtures = task.inputs.get("mixture", ())
     return read_mixture(mixtures[0].file(".json").read_text(encoding="utf-8")) if mixtures else None
-
-
-def _epochs(job: Job) -> dict[str, Any]:
-    """For each stratum, the tokens that were drawn and how many times its sequences were read."""
-    if job.config.mixture is None:
-        return {}
-    _, batches = checked_batches(job, 1)
-    tokens, epochs = batches.drawn(job.config.steps), batches.epochs(job.config.steps)
-    return {
-        "strata": {name: {"tokens": count, "epochs": (epochs or {})[name]} for name, count in (tokens or {}).items()}
-    }
-
-
-def summary(metrics: Path) -> dict[str, Any]:
-    """What a finished run's metrics come to."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    steps = [line for line in lines if "evaluation" not in line]
-    losses = [line["loss"] for line in steps if "loss" in line]
-    evaluated = [line for line in lines if "evaluation" in line][-1]
-    return {
-        "steps": steps[-1]["step"],
-        "tokens": steps[-1]["tokens"],
-        "skipped_steps": sum(bool(line.get("skipped")) for line in steps),
-        "first_loss": losses[0],
-        "final_loss": losses[-1],
-        "bits_per_byte": evaluated["bits_per_byte"],
-        "unigram_bits_per_byte": evaluated["unigram_bits_per_byte"],
-        "held_out_documents": evaluated["documents"],
-        "held_out_bytes": evaluated["bytes"],
-    }

@@ -42,6 +42,8 @@ class Training:
     """How often each stratum of a mixture was read; empty until the training is done."""
     objective: str | None = None
     """Kind of objective; None: the next token."""
+    start_from: Mapping[str, str] | None = None
+    """Name and sha256 of the model whose weights it began with; None: weights drawn by the seed."""
 
     @property
     def strata(self) -> Mapping[str, int]:
@@ -72,13 +74,14 @@ def _read(step: StepAccount) -> Training | None:
     if not step.dataset.run.storage.exists(name):
         return None
     lines = read_metrics(step.dataset.run.storage.local_path(name))
-    facts = next((commit.facts for commit in step.dataset.commits.values()), {})
+    facts: Mapping[str, Any] = next((commit.facts for commit in step.dataset.commits.values()), {})
     return Training(
         step.name,
         tuple(line for line in lines if "evaluation" not in line),
         tuple(line for line in lines if "evaluation" in line),
         {name: drawn["epochs"] for name, drawn in facts.get("strata", {}).items()},
         recorded_objective(step.dataset.run.facts, step.name),
+        facts.get("start_from"),
     )
 
 
@@ -170,6 +173,8 @@ def _facts(one: Training) -> list[str]:
     first = [line["seconds_to_first_step"] for line in one.steps if line.get("seconds_to_first_step") is not None]
     skipped = [line["step"] for line in one.steps if line.get("skipped")]
     facts = []
+    if one.start_from is not None:
+        facts.append(f"began with the weights of {one.start_from['model']} (sha256 {one.start_from['sha256'][:16]})")
     if first:
         facts.append(f"first step after {seconds(first[0])}")
     if len(first) > 1:

@@ -10,10 +10,9 @@ from pipeline.value import Artifact
 from pipeline.work import EVERY, Extent, Kind, Node, Output, Result, ShardWork, Task, TaskPlan
 
 
-class MakeFile(ShardWork):
-    """A file with the number of documents."""
+class OverAll(ShardWork):
+    """One node with one task over all shards."""
 
-    kind: ClassVar[Kind] = "artifact"
     barrier: ClassVar[bool] = True
 
     def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
@@ -24,6 +23,12 @@ class MakeFile(ShardWork):
     def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
         """One task over all."""
         return [TaskPlan(0, dict.fromkeys(shards, EVERY))]
+
+
+class MakeFile(OverAll):
+    """A file with the number of documents."""
+
+    kind: ClassVar[Kind] = "artifact"
 
     def run(self, task: Task) -> Result:
         """Count."""

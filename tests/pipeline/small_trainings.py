@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,9 +17,10 @@ from pipeline.operator import Map
 from pipeline.pretrain.config import Streaming
 from pipeline.pretrain.data.arrivals import ARRIVALS, Arrivals
 from pipeline.readers.read import Read
-from pipeline.work import EVERY, Beside, Extent, Kind, Node, Output, Result, ShardWork, Task, TaskPlan
+from pipeline.work import Beside, Kind, Output, Result, Task
 from pipeline.workflow import Step, Workflow
 from pipeline.works import Apply, ReadWork
+from tests.pipeline.small_files import OverAll
 
 PATIENCE_S = 300.0
 
@@ -47,7 +48,7 @@ def wait_for_file(path: Path) -> None:
         time.sleep(0.02)
 
 
-class Learn(ShardWork):
+class Learn(OverAll):
     """Notes each shard that it is told of, and the hash in its name, in ``seen.jsonl``; writes ``sign`` after the first window.
 
     fails: raises after the first window.
@@ -55,7 +56,6 @@ class Learn(ShardWork):
 
     kind: ClassVar[Kind] = "model"
     recorded: ClassVar[bool] = True
-    barrier: ClassVar[bool] = True
     gang: ClassVar[bool] = True
     runtime: ClassVar[tuple[str, ...]] = ("fails", "sign")
 
@@ -68,15 +68,6 @@ class Learn(ShardWork):
     def beside(self) -> Beside | None:
         """One core."""
         return Beside("documents", self.streaming.window, 1)
-
-    def nodes(self, step: str, source: str | None, seed: int) -> tuple[Node, ...]:
-        """One node."""
-        del seed
-        return (Node(step, self, {"documents": source or ""}),)
-
-    def tasks(self, shards: Mapping[str, Extent]) -> Sequence[TaskPlan]:
-        """One task over all."""
-        return [TaskPlan(0, dict.fromkeys(shards, EVERY))]
 
     def run(self, task: Task) -> Result:
         """Wait for each shard, look whether it is committed, note it."""

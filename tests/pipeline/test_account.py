@@ -14,7 +14,7 @@ from pipeline import apply
 from pipeline.groups import Named
 from pipeline.ledger import Count
 from pipeline.operator import Bound, Filter, Map
-from pipeline.rejects import excerpts
+from pipeline.rejects import Verdicts, dropped_rows, excerpts
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["a", "b|c", "a|b", "c", ""]), st.sampled_from(["c", "en", ""]), st.integers(0, 9)),
@@ -69,6 +69,24 @@ def test_an_excerpt_is_the_first_300_characters(texts: list[str | None], skip: i
     docs = pa.table({"id": [str(k) for k in range(len(long))], "text": pa.array(long, pa.large_string())})
     found = excerpts(docs.slice(skip).combine_chunks(), scrubbers)
     assert found.to_pylist() == [text if text is None else text[:300] for text in long[skip:]]
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(st.one_of(st.none(), st.text("a数😀é1", max_size=12)), st.booleans()), max_size=8))
+@pytest.mark.parametrize("scrubbers", [(), (NoDigits(),)], ids=["plain", "scrubbed"])
+def test_dropped_rows_are_read_where_they_lie(rows: list[tuple[str | None, bool]], scrubbers: tuple[Map, ...]) -> None:
+    texts = [text and text * 130 for text, _ in rows]
+    docs = pa.table({"id": [str(k) for k in range(len(rows))], "text": pa.array(texts, pa.large_string())})
+    gone = np.array([k for k, (_, drop) in enumerate(rows) if drop], np.int64)
+    verdicts = Verdicts.alike(len(gone), "operator", "reason")
+    found = dropped_rows(docs, gone, verdicts, np.zeros(len(gone), np.int64), "all", scrubbers)
+    clean = [text.replace("1", "") if text and scrubbers else text for text in texts]
+    assert found["id"].to_pylist() == [str(k) for k in gone]
+    assert found["text"].to_pylist() == [clean[k] for k in gone]
+    for k, excerpt in zip(gone, found["excerpt"].to_pylist(), strict=True):
+        # A scrubber gets a head of 2,400 bytes, at least 600 characters, of which it may take out more than half.
+        text = clean[k]
+        assert excerpt == (text and text[:300]) or (scrubbers and text is not None and text.startswith(excerpt))
 
 
 def test_verdicts_in_words() -> None:

@@ -41,6 +41,19 @@ def test_first_broken_bound_in_recipe_order_is_the_reason() -> None:
     }
 
 
+def test_an_operator_is_prepared_once_in_a_process() -> None:
+    calls = []
+
+    class Heavy(Length):
+        def prepare(self) -> None:
+            calls.append(self.min_chars)
+
+    for _ in range(2):
+        apply(Heavy(min_chars=2), docs("abc"))
+    apply(Heavy(min_chars=3), docs("abc"))
+    assert calls == [2, 3]
+
+
 def test_later_filters_of_a_stretch_measure_dropped_rows_too() -> None:
     outcome = apply([Length(min_chars=3), Vowels()], docs("ab", "aei"))
     dropped = outcome.dropped.to_pylist()[0]

@@ -1,15 +1,18 @@
-"""A small recipe, its run, and a way to call the command line."""
+"""Small recipes, their runs, and a way to call the command line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
 from workflows.cli import app
+from workflows.models import find_model
 
 RECIPE = """\
 name: small
@@ -38,6 +41,25 @@ MORE = """\
     tokenize: {tokenizer: {step: bpe}}
 """
 
+TRAINED = """\
+name: trained
+steps:
+  crawl:
+    read: {format: jsonl, paths: ["in.jsonl"], source: web}
+  bpe:
+    from: crawl
+    train_tokenizer: {algorithm: byte_bpe, vocab_size: 384}
+  tokens:
+    from: crawl
+    tokenize: {tokenizer: {step: bpe}}
+  model:
+    from: tokens
+    pretrain: {sequence_length: 32, steps: 20, workers: 1, batch_size: 2}
+  small_model:
+    from: tokens
+    pretrain: {sequence_length: 32, steps: 2, workers: 1, batch_size: 2}
+"""
+
 LONG = "the quick brown fox jumps over the lazy dog "
 
 ROWS = (
@@ -61,6 +83,38 @@ def sluice() -> Call:
     return call
 
 
+def run_here(call: Call, recipe: Path, out: Path, *more: object, progress: str = "none", exit_code: int = 0) -> Result:
+    """Run a recipe in this process; a test that wants another end than 0 names it."""
+    result = call("run", recipe, "--out", out, "--backend", "inline", "--progress", progress, *more)
+    assert result.exit_code == exit_code, result.stderr
+    return result
+
+
+def run_of_rows(call: Call, folder: Path, recipe: str, rows: Iterable[Mapping[str, object]]) -> Path:
+    """The run of a recipe that reads in.jsonl beside it."""
+    (folder / "in.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    (folder / "recipe.yaml").write_text(recipe)
+    run_here(call, folder / "recipe.yaml", folder / "run")
+    return folder / "run"
+
+
+def fox(number: int) -> str:
+    return f"the quick brown fox jumps over lazy dog number {number} and sleeps for {number % 7} hours"
+
+
+def copy_model(named: str, folder: Path) -> Path:
+    """The files of a run's model as Hugging Face has them."""
+    found = find_model(named)
+    assert found.tokenizer is not None
+    for path, name in (
+        (found.weights, "model.safetensors"),
+        (found.config, "config.json"),
+        (found.tokenizer, "tokenizer.json"),
+    ):
+        shutil.copy(path, folder / name)
+    return folder
+
+
 def write_recipe(folder: Path, text: str = RECIPE, *, shards: int = 1) -> Path:
     """The recipe and its input: the rows in the first file, one more document in each further one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +135,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> tuple[Pa
     # One document in twenty may fail unless a recipe says otherwise; here it is one in five.
     text = RECIPE.replace("    apply:", "    expect: {quarantined: 0.5}\n    apply:") + MORE
     recipe = write_recipe(root, text)
-    result = sluice("run", recipe, "--out", root / "run", "--backend", "inline", "--progress", "plain")
-    assert result.exit_code == 0, result.stderr
-    return root / "run", result
+    return root / "run", run_here(sluice, recipe, root / "run", progress="plain")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> Path:
+    """A run with two models of one tokenizer."""
+    rows = ({"url": f"http://a.example/{number}", "text": fox(number)} for number in range(40))
+    return run_of_rows(sluice, tmp_path_factory.mktemp("trained"), TRAINED, rows)

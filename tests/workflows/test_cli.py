@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from pipeline.lease import Lease
 from pipeline.storage import Storage
-from tests.workflows.conftest import LONG, MORE, RECIPE, Call, write_recipe
+from tests.workflows.conftest import LONG, MORE, RECIPE, Call, run_here, write_recipe
 
 FAILING = RECIPE.replace("    apply:", "    expect: {kept: [0.9, 1.0], min_docs: 1, quarantined: 1.0}\n    apply:")
 
@@ -42,8 +42,7 @@ def test_run_tells_the_funnel_and_writes_the_report(finished: tuple[Path, Result
 def test_run_again_does_nothing_anew(finished: tuple[Path, Result], sluice: Call) -> None:
     run, _ = finished
     before = {path: path.stat().st_mtime_ns for path in run.glob("*/commits/*.json")}
-    result = sluice("run", run.parent / "small.yaml", "--out", run, "--backend", "inline", "--progress", "none")
-    assert result.exit_code == 0
+    run_here(sluice, run.parent / "small.yaml", run)
     assert {path: path.stat().st_mtime_ns for path in run.glob("*/commits/*.json")} == before
 
 
@@ -59,8 +58,7 @@ def test_set_limit_and_default_folder(tmp_path: Path, sluice: Call, monkeypatch:
 
 def test_a_failed_run_ends_with_1_and_leaves_a_report(tmp_path: Path, sluice: Call) -> None:
     recipe = write_recipe(tmp_path, FAILING)
-    result = sluice("run", recipe, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
-    assert result.exit_code == 1
+    result = run_here(sluice, recipe, tmp_path / "run", exit_code=1)
     assert "error: step 'clean' kept 3 of 5 documents" in result.stderr
     assert "Traceback" not in result.stderr
     assert "not finished: clean" in (tmp_path / "run" / "report.html").read_text()
@@ -146,7 +144,7 @@ def test_status_of_a_finished_run(finished: tuple[Path, Result], sluice: Call) -
 def test_status_while_a_driver_works_and_after_it_was_killed(tmp_path: Path, sluice: Call) -> None:
     recipe = write_recipe(tmp_path, RECIPE.replace("    apply:", "    expect: {quarantined: 1.0}\n    apply:"))
     run = tmp_path / "run"
-    assert sluice("run", recipe, "--out", run, "--backend", "inline", "--progress", "none").exit_code == 0
+    run_here(sluice, recipe, run)
     folder = json.loads((run / "run.json").read_text())["datasets"]["clean"]
     (run / folder / "manifest.json").unlink()
     (run / folder / "commits" / "00000000.json").unlink()
@@ -200,7 +198,7 @@ def test_a_step_behind_a_recorded_one_waits(tmp_path: Path, sluice: Call) -> Non
     """A run that failed before its tokenizer: what hangs on that has no name yet, and every command says so."""
     recipe = write_recipe(tmp_path, FAILING + MORE)
     run = tmp_path / "run"
-    assert sluice("run", recipe, "--out", run, "--backend", "inline", "--progress", "none").exit_code == 1
+    run_here(sluice, recipe, run, exit_code=1)
     status = {step["step"]: step for step in json.loads(sluice("status", run, "--json").stdout)["steps"]}
     assert (status["tokens"]["state"], status["tokens"]["shards"]) == ("waiting", None)
     result = sluice("cat", run, "tokens")

@@ -12,7 +12,7 @@ from pipeline.dataset import Run
 from pipeline.report.account import Account
 from pipeline.report.funnel import funnel
 from pipeline.report.page import render
-from tests.workflows.conftest import Call
+from tests.workflows.conftest import Call, run_here
 
 RECIPE = """\
 name: {name}
@@ -42,8 +42,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> tuple[Pat
     """The folder of a run with an index and an empty held-out set; its output and its errors."""
     folder = tmp_path_factory.mktemp("indexed")
     path = write(folder, "first", "index: true", [f"the page of number {k}" for k in range(9)], HELD)
-    result = sluice("run", path, "--out", folder / "first", "--backend", "inline", "--progress", "none")
-    assert result.exit_code == 0, result.stderr
+    result = run_here(sluice, path, folder / "first")
     return folder, result.stdout, result.stderr
 
 
@@ -85,8 +84,7 @@ def test_a_plan_through_a_pipe_is_not_cut(tmp_path: Path, sluice: Call) -> None:
 
 def test_nothing_read_does_not_look_like_success(tmp_path: Path, sluice: Call) -> None:
     path = write(tmp_path, "empty", "index: false", [])
-    result = sluice("run", path, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
-    assert result.exit_code == 0
+    result = run_here(sluice, path, tmp_path / "run")
     first, _, *rows = result.stdout.splitlines()
     assert first == "0 documents were read from 1 file by crawl"
     assert [row.split()[:5] for row in rows[:2]] == [

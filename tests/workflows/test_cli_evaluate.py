@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-import torch
 
 from pipeline.pretrain.training.metrics import read_metrics
-from tests.workflows.conftest import Call
-from workflows.models import Found, find_model
+from tests.workflows.conftest import Call, copy_model, fox, run_of_rows
+from workflows.models import Found
 
 RECIPE = """\
 name: evaluate
@@ -40,46 +37,25 @@ steps:
 NUM_DOCUMENTS = 40
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small are slower with two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> Path:
     """A run with texts of two languages from two sources."""
-    root = tmp_path_factory.mktemp("evaluate")
     rows = [
         {
             "url": f"http://a.example/{n}",
-            "text": f"第{n}天天气很好，我们去公园玩{n % 7}小时。" * 3
-            if n % 4 == 0
-            else f"the quick brown fox jumps over lazy dog number {n} and sleeps for {n % 7} hours",
+            "text": f"第{n}天天气很好，我们去公园玩{n % 7}小时。" * 3 if n % 4 == 0 else fox(n),
             "source": "web" if n % 3 else "book",
             "lang": "en" if n % 4 else "zh",
         }
         for n in range(NUM_DOCUMENTS)
     ]
-    (root / "in.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
-    (root / "recipe.yaml").write_text(RECIPE)
-    done = sluice("run", root / "recipe.yaml", "--out", root / "run", "--backend", "inline", "--progress", "none")
-    assert done.exit_code == 0, done.stderr
-    return root / "run"
+    return run_of_rows(sluice, tmp_path_factory.mktemp("evaluate"), RECIPE, rows)
 
 
 @pytest.fixture(scope="module")
 def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its model as Hugging Face has models."""
-    folder = tmp_path_factory.mktemp("model")
-    found = find_model(str(run))
-    for path, name in ((found.weights, "model.safetensors"), (found.config, "config.json")):
-        shutil.copy(path, folder / name)
-    shutil.copy(found.tokenizer, folder / "tokenizer.json")
-    return folder
+    return copy_model(str(run), tmp_path_factory.mktemp("model"))
 
 
 def told(sluice: Call, *arguments: object) -> dict[str, Any]:

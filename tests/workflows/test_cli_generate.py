@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,59 +13,20 @@ import pytest
 import torch
 
 from pipeline.dataset import Run
-from tests.workflows.conftest import Call
+from tests.workflows.conftest import Call, copy_model
 from workflows.models import find_model
-
-RECIPE = """\
-name: generate
-steps:
-  crawl:
-    read: {format: jsonl, paths: ["in.jsonl"], source: web}
-  bpe:
-    from: crawl
-    train_tokenizer: {algorithm: byte_bpe, vocab_size: 384}
-  tokens:
-    from: crawl
-    tokenize: {tokenizer: {step: bpe}}
-  model:
-    from: tokens
-    pretrain: {sequence_length: 32, steps: 20, workers: 1, batch_size: 2}
-  small_model:
-    from: tokens
-    pretrain: {sequence_length: 32, steps: 2, workers: 1, batch_size: 2}
-"""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small are slower with two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> Path:
+def run(trained: Path) -> Path:
     """A run with two models of one tokenizer."""
-    root = tmp_path_factory.mktemp("generate")
-    texts = (f"the quick brown fox jumps over lazy dog number {n} and sleeps for {n % 7} hours" for n in range(40))
-    (root / "in.jsonl").write_bytes(b"\n".join(orjson.dumps({"url": t[-9:], "text": t}) for t in texts))
-    (root / "recipe.yaml").write_text(RECIPE)
-    done = sluice("run", root / "recipe.yaml", "--out", root / "run", "--backend", "inline", "--progress", "none")
-    assert done.exit_code == 0, done.stderr
-    return root / "run"
+    return trained
 
 
 @pytest.fixture(scope="module")
 def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The larger one as Hugging Face has models."""
-    folder = tmp_path_factory.mktemp("model")
-    found = find_model(f"{run}:model")
-    for path, name in ((found.weights, "model.safetensors"), (found.config, "config.json")):
-        shutil.copy(path, folder / name)
-    shutil.copy(found.tokenizer, folder / "tokenizer.json")
-    return folder
+    return copy_model(f"{run}:model", tmp_path_factory.mktemp("model"))
 
 
 def told(sluice: Call, *arguments: object) -> list[dict[str, Any]]:

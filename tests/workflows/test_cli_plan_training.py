@@ -9,9 +9,12 @@ import pytest
 import yaml
 from typer.testing import Result
 
+from pipeline.dataset import Run
 from pipeline.planning.laws import REFIT
+from pipeline.planning.points import read_points
 from pipeline.pretrain.work import Pretrain
 from tests.workflows.conftest import Call
+from workflows.models import find_model
 
 SMALL = ("--training", "--gpus", 1, "--hours", 1, "--sequence-length", 16)
 
@@ -60,6 +63,31 @@ def test_a_law_of_ones_own(finished: tuple[Path, Result], sluice: Call, tmp_path
     assert fit["constants"]["alpha"] == pytest.approx(REFIT.alpha, rel=1e-3)
     assert fit["held_out"] == "3e+07 5e+08"
     assert abs(fit["held_out_error"]) < 1e-6
+
+
+def test_the_points_of_real_runs(trained: Path) -> None:
+    """By what the runs wrote, each number counted another way."""
+    (large, small), left_out = read_points([str(trained)])
+    assert left_out == ()
+    assert (large.name, small.name) == (f"{trained}:model", f"{trained}:small_model")
+    for point, step, steps in ((large, "model", 20), (small, "small_model", 2)):
+        model = find_model(f"{trained}:{step}").load().model
+        assert point.params == sum(parameter.numel() for parameter in model.parameters())
+        assert point.tokens == steps * 2 * 32
+    (tokens,) = Run.open(str(trained))["tokens"].shards()
+    assert large.unique == pytest.approx(0.95 * tokens.file(".bin").stat().st_size / 2)
+    assert large.tokenizer == small.tokenizer == tokens.facts["tokenizer_sha256"]
+    assert large.held_out == small.held_out
+    assert large.loss < small.loss
+
+
+def test_too_few_real_runs(finished: tuple[Path, Result], trained: Path, sluice: Call) -> None:
+    said = sluice("plan", finished[0], *SMALL, "--fit", trained)
+    assert said.exit_code == 2
+    assert "2 runs cannot be fitted: five constants need at least 6" in said.stderr
+    none = sluice("plan", finished[0], *SMALL, "--fit", finished[0])
+    assert none.exit_code == 2
+    assert "has no finished model that a law could be fitted to (it trains none)" in none.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from operators.catalogue import NAMES
 from pipeline.dataset import Run
-from tests.workflows.conftest import LONG, Call
+from tests.workflows.conftest import LONG, Call, run_here
 from workflows.cli import app
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -44,8 +44,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> Path:
     """A run of shipped operators over the shipped paragraphs."""
     root = tmp_path_factory.mktemp("real")
     (root / "real.yaml").write_text(REAL)
-    result = sluice("run", root / "real.yaml", "--out", root / "run", "--backend", "inline", "--progress", "none")
-    assert result.exit_code == 0, result.stderr
+    run_here(sluice, root / "real.yaml", root / "run")
     return root
 
 
@@ -75,8 +74,7 @@ def test_equals_a_rerun_with_the_same_settings(real: Path, sluice: Call) -> None
     said = step(asked(sluice, real / "run", *OTHER, "--samples", "1000"), "clean")
     sets = [part for text in OTHER for part in ("--set", text)]
     again = real / "again"
-    result = sluice("run", real / "real.yaml", "--out", again, "--backend", "inline", "--progress", "none", *sets)
-    assert result.exit_code == 0, result.stderr
+    run_here(sluice, real / "real.yaml", again, *sets)
     was, then = fates(real / "run", "clean"), fates(again, "clean")
     for kind, gone in (("go", True), ("return", False)):
         expected = {i for i in was if (was[i] == "kept") == gone and (then[i] == "kept") != gone}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.workflows.conftest import Call
+from tests.workflows.conftest import Call, run_here
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -49,9 +49,7 @@ def limits(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> Path:
 def run(sluice: Call, root: Path, out: str, *sets: str) -> int:
     """Run, with settings; how many documents are kept."""
     options = [part for text in sets for part in ("--set", text)]
-    result = sluice("run", root / "limits.yaml", "--out", root / out, "--backend", "inline", "--progress", "none",
-                    *options)  # fmt: skip
-    assert result.exit_code == 0, result.stderr
+    run_here(sluice, root / "limits.yaml", root / out, *options)
     return len(sluice("cat", root / out, "clean", "--json").stdout.splitlines())
 
 

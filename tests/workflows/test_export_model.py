@@ -4,56 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from workflows.models import find_model
 
 from .conftest import Call
 
-RECIPE = """\
-name: handing
-steps:
-  crawl:
-    read: {format: jsonl, paths: ["in.jsonl"], source: web}
-  bpe:
-    from: crawl
-    train_tokenizer: {algorithm: byte_bpe, vocab_size: 384}
-  tokens:
-    from: crawl
-    tokenize: {tokenizer: {step: bpe}}
-  model:
-    from: tokens
-    pretrain: {sequence_length: 32, steps: 20, workers: 1, batch_size: 2}
-"""
 FILES = ["config.json", "generation_config.json", "model.safetensors", "sluice_export.json", "tokenizer.json"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small are slower with two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, sluice: Call) -> Path:
-    root = tmp_path_factory.mktemp("handing")
-    texts = [f"the quick brown fox jumps over lazy dog number {n} and sleeps for {n % 7} hours" for n in range(40)]
-    rows = [{"url": f"http://a.example/{n}", "text": text} for n, text in enumerate(texts)]
-    (root / "in.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
-    (root / "recipe.yaml").write_text(RECIPE)
-    done = sluice("run", root / "recipe.yaml", "--out", root / "run", "--backend", "inline", "--progress", "none")
-    assert done.exit_code == 0, done.stderr
-    return root / "run"
+def run(trained: Path) -> Path:
+    """A run with two models; the tests are about ``model``."""
+    return trained
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +41,7 @@ def generated(sluice: Call, model: object, prompt: str) -> dict[str, Any]:
 
 
 def test_the_weights_are_the_run_s_own(run: Path, folder: Path) -> None:
-    found = find_model(str(run))
+    found = find_model(f"{run}:model")
     assert sorted(path.name for path in folder.iterdir()) == [*FILES, "tokenizer_config.json"]
     assert (folder / "model.safetensors").samefile(found.weights)
     assert (folder / "config.json").samefile(found.config)
@@ -86,7 +54,7 @@ def test_the_weights_are_the_run_s_own(run: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("prompt", ["the quick brown", "", "lazy dog number 3"])
 def test_transformers_writes_what_generate_writes(run: Path, folder: Path, sluice: Call, prompt: str) -> None:
-    ours = generated(sluice, run, prompt)
+    ours = generated(sluice, f"{run}:model", prompt)
     assert generated(sluice, folder, prompt) == ours
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.bos_token == tokenizer.eos_token == "<|endoftext|>"

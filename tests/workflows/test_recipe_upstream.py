@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
-from tests.workflows.conftest import Call
+from tests.workflows.conftest import Call, run_here
 from workflows.recipe import load
 
 RECIPE = """\
@@ -58,8 +58,7 @@ def test_sources_of_a_column_are_known_only_after_the_run(tmp_path: Path, sluice
     rows = [{"text": f"a page of the {name}", "origin_name": name} for name in ("library", "forum")]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     path = recipe(tmp_path, "dedup: {sources: [forum, libary], audit: 0}", FROM_COLUMN, above="crawl")
-    run = sluice("run", path, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
-    assert run.exit_code == 0, run.stderr
+    run = run_here(sluice, path, tmp_path / "run")
     warned = [line for line in run.stderr.splitlines() if "names" in line]
     assert warned == [
         "warning: unique: sources names 'libary', which no document had, did you mean 'library'?"
@@ -101,8 +100,7 @@ def test_columns_of_parquet_are_known_as_they_are_read(
     pq.write_table(pa.table({"text": ["a page"], "grade": ["good"]}), tmp_path / "in.parquet")
     path = recipe(tmp_path, f"{verb}: {{keep: [{{highest: {column}}}]}}", ", columns: {grade: grade}", above="crawl")
     path.write_text(path.read_text().replace("jsonl", "parquet"))
-    run = sluice("run", path, "--out", tmp_path / "run", "--backend", "inline", "--progress", "none")
-    assert run.exit_code == 2
+    run = run_here(sluice, path, tmp_path / "run", exit_code=2)
     assert f"step 'unique': keep: {said}" in run.stderr
 
 

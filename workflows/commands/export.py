@@ -14,6 +14,7 @@ from operators.tokenize.exporting.export import Export, Request, export
 from operators.tokenize.exporting.models import MODELS
 from pipeline.dataset import Run
 from pipeline.errors import UserError
+from pipeline.pretrain.model.described import OWN_TYPE
 from pipeline.report.units import size
 
 
@@ -99,6 +100,4 @@ def _told(done: Export, request: Request, out: Path) -> list[str]:
 
 def _own_layout(config: Path) -> bool:
     """The configuration is one that transformers has no class for."""
-    from pipeline.pretrain.model.layout import OWN_TYPE  # torch takes 2 s
-
     return bool(orjson.loads(config.read_bytes())["model_type"] == OWN_TYPE)

@@ -107,6 +107,7 @@ def _checkpoints(dataset: Dataset) -> Iterator[tuple[str, int]]:
 def _data(run: Run, name: str, inputs: Mapping[str, str]) -> tuple[Corpus, RowSource, int]:
     """What a model trains on, its order, and the tokens of a window."""
     fields = _named(run.facts["recipe"][name]["Pretrain"])
+    fields["start_from"] = None  # which weights came first decides nothing of what was read
     work = Pretrain.model_validate({**fields, "seed": run.facts["seed"] if fields["seed"] is None else fields["seed"]})
     planned = None
     if "mixture" in inputs:

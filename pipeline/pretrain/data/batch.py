@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from pipeline.pretrain.data.cuts import Cuts, Cutter
 
 IGNORED = -100
 """A target that is not to be predicted: what torch's ``cross_entropy`` leaves out."""
@@ -21,7 +23,8 @@ class Batch:
     inputs, targets: int64 (B, T); a target is ``IGNORED`` where nothing is to be predicted. documents: int32 (B, T), the
     number of the document that each input position belongs to, never falling along a row: a position sees its own
     document only; None: no such mask. prefix: int32 (B,), how many positions at a row's start see each other both ways;
-    None: none do. causal: False where all positions see each other.
+    None: none do. causal: False where all positions see each other. cuts: where ``documents`` begin and end; None: not looked
+    up, or there are none.
     """
 
     inputs: Tensor
@@ -29,6 +32,7 @@ class Batch:
     documents: Tensor | None = None
     prefix: Tensor | None = None
     causal: bool = True
+    cuts: Cuts | None = None
 
     @property
     def num_targets(self) -> int:
@@ -43,7 +47,14 @@ class Batch:
                 return tensor.contiguous().pin_memory().to(device, non_blocking=True)
             return tensor.to(device)
 
-        return self._with(moved)
+        cuts = None if self.cuts is None else replace(self.cuts, ends=moved(self.cuts.ends))
+        return replace(self._with(moved), cuts=cuts)
+
+    def cut(self, cutter: Cutter) -> Batch:
+        """The same with ``cuts``, where there are documents that a kernel could take as they are: none with a prefix."""
+        if self.documents is None or self.prefix is not None:
+            return self
+        return replace(self, cuts=cutter.cut(self.documents))
 
     def split(self, rows: int) -> Iterator[Batch]:
         """Batches of at most that many rows, in order."""
@@ -51,7 +62,7 @@ class Batch:
             yield self.rows(slice(first, first + rows))
 
     def rows(self, part: slice) -> Batch:
-        """Some of the rows."""
+        """Some of the rows, not cut."""
         return self._with(lambda tensor: tensor[part])
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Job, TrainConfig
-from pipeline.pretrain.data.corpus import Corpus, open_corpus
+from pipeline.pretrain.data.corpus import Corpus
+from pipeline.pretrain.data.corpus_index import indexed_corpus
 from pipeline.pretrain.data.documents import Int64s
 from pipeline.pretrain.data.mixture import Draw, stratum_windows
 from pipeline.pretrain.data.order import batch_windows
@@ -70,6 +72,9 @@ class Batches:
             UserError: an id the tokenizer does not have.
         """
         return self._corpus.read(rows, self._config.sequence_length + 1), None
+
+    def lengths(self, rows: Int64s) -> None:
+        """None: all are full."""
 
     def breaks(self, rows: Int64s) -> None:
         """None: each document follows the EOS of another."""
@@ -153,7 +158,7 @@ def checked_batches(job: Job, world: int, *, wait: bool = True) -> tuple[Corpus,
     _check_options(job)
     if job.data.arriving is not None:
         return open_streamed(job, wait=wait)
-    corpus = open_corpus(job.data, held_out_fraction=config.held_out_fraction, seed=config.seed, mixture=config.mixture)
+    corpus = indexed_corpus(job.data, config, Path(job.home))
     if not job.data.packed:
         return corpus, Batches(corpus, config)
     packed = PackedRows(corpus, config)
@@ -172,7 +177,7 @@ def _check_options(job: Job) -> None:
     if config.document_mask:
         msg = f"document_mask is for the next token; the objective {config.objective.kind!r} has a mask of its own"
         raise UserError(msg)
-    from pipeline.pretrain.objectives import check_objective  # torch takes 2 s, and most trainings need none
+    from pipeline.pretrain.objectives.prepare import check_objective  # torch takes 2 s, and most trainings need none
 
     check_objective(
         config.objective, sequence_length=config.sequence_length, eos_id=data.eos_id, vocab_size=data.vocab_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
@@ -18,6 +19,8 @@ from pipeline.pretrain.data.order import UInt64s, mix
 
 _NEVER = -1
 """The stratum of what is held out, or of a stratum that is never drawn from."""
+_NO_HASH = 2**64
+"""Above all hashes."""
 
 
 @dataclass(frozen=True)
@@ -183,43 +186,67 @@ def open_corpus(
         UserError: a payload and its table of documents do not belong together, no held-out document has text, or a
             document is of no stratum of the mixture.
     """
-    payloads, tables = [], []
-    for files in data.shards:
-        table = read_documents(files)
-        payloads.append(map_payload(files, data.dtype, int(table.num_tokens.sum())))
-        tables.append(table)
-    hashes = [_document_hash(table.ids, seed) for table in tables]
-    limit = _limit(hashes, held_out_fraction) if held_out_below is None else held_out_below
-    masks = [hashed < np.uint64(limit) for hashed in hashes]
-    digest = xxhash.xxh3_128(f"{data.dtype} {data.eos_id}".encode())
-    for table in tables:
-        digest.update(table.ids.tobytes())
-        digest.update(table.num_tokens.tobytes())
-    strata = [
-        np.where(mask, _NEVER, strata_of(files, mixture) if mixture else 0)
-        for files, mask in zip(data.shards, masks, strict=True)
-    ]
-    stratum, shard, start, length = _segments(tables, strata)
+    limit = held_out_below
+    if limit is None:
+        limit = min(int(held_out_fraction * 2.0**64), 2**64 - 1)
+    shards, digest = _scan(data, seed, mixture, limit)
+    least = min((one.least_hash for one in shards), default=_NO_HASH)
+    if held_out_below is None and limit <= least:  # of so few documents none lies below the fraction
+        limit = min(least % _NO_HASH + 1, 2**64 - 1)
+        shards, digest = _scan(data, seed, mixture, limit)
+    stratum, shard, start, length = _segments(shards)
     ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(length)))
     count = len(mixture.strata) if mixture else 1
     return Corpus(
         data=data,
-        payloads=tuple(payloads),
+        payloads=tuple(one.payload for one in shards),
         segment_shard=shard,
         segment_start=start,
         segment_end=ends[1:],
-        held_out=_held_out(tables, masks, hashes, required=held_out_below is None),
-        documents=sum(len(table.start) for table in tables),
-        digest=digest.hexdigest(),
+        held_out=_held_out(shards, required=held_out_below is None),
+        documents=sum(one.documents for one in shards),
+        digest=digest,
         stratum_start=ends[np.searchsorted(stratum, np.arange(count + 1))],
         mixture=mixture,
         held_out_below=limit,
     )
 
 
-def _limit(hashes: list[UInt64s], fraction: float) -> int:
-    least = min((int(hashed.min()) for hashed in hashes if len(hashed)), default=0)
-    return min(max(int(fraction * 2.0**64), least + 1), 2**64 - 1)
+class _Shard(NamedTuple):
+    """What is kept of a shard's table once it is read."""
+
+    payload: NDArray[np.unsignedinteger]
+    documents: int
+    least_hash: int
+    segments: tuple[Int64s, Int64s, Int64s]
+    """Stratum, start and length of each run of neighbouring documents of one stratum."""
+    held_out: tuple[Int64s, Int64s, Int64s, Int64s]
+    """Row, start, tokens without the EOS, and bytes of each."""
+    held_out_hashes: UInt64s
+
+
+def _scan(data: TokenData, seed: int, mixture: Mixture | None, held_out_below: int) -> tuple[list[_Shard], str]:
+    """Each shard, one table in memory at a time, and the digest of all."""
+    digest = xxhash.xxh3_128(f"{data.dtype} {data.eos_id}".encode())
+    shards = []
+    for files in data.shards:
+        table = read_documents(files)
+        digest.update(table.ids.tobytes())
+        digest.update(table.num_tokens.tobytes())
+        hashes = _document_hash(table.ids, seed)
+        held = hashes < np.uint64(held_out_below)
+        rows = np.flatnonzero(held)
+        shards.append(
+            _Shard(
+                payload=map_payload(files, data.dtype, int(table.num_tokens.sum())),
+                documents=len(hashes),
+                least_hash=int(hashes.min()) if len(hashes) else _NO_HASH,
+                segments=_runs(table, np.where(held, _NEVER, strata_of(files, mixture) if mixture else 0)),
+                held_out=(rows, table.start[rows], table.num_tokens[rows] - 1, table.num_bytes[rows]),
+                held_out_hashes=hashes[rows],
+            )
+        )
+    return shards, digest.hexdigest()
 
 
 def _document_hash(ids: NDArray[np.uint8], seed: int) -> UInt64s:
@@ -228,43 +255,32 @@ def _document_hash(ids: NDArray[np.uint8], seed: int) -> UInt64s:
     return mix(mix(halves[:, 0] ^ key) ^ halves[:, 1])
 
 
-def _segments(tables: list[Documents], strata: list[Int64s]) -> tuple[Int64s, Int64s, Int64s, Int64s]:
-    """Stratum, shard, start and length of each run of neighbouring documents of one stratum, by stratum, then as they lie.
+def _runs(table: Documents, of: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """Stratum, start and length of each run of neighbouring documents of one stratum. of: see ``strata_of``."""
+    change = np.flatnonzero(np.diff(of, prepend=_NEVER, append=_NEVER))
+    first = change[:-1][of[change[:-1]] != _NEVER] if len(change) else change
+    after = change[np.searchsorted(change, first) + 1] if len(change) else change
+    bound = np.append(table.start, table.num_tokens.sum())
+    return of[first], bound[first], bound[after] - bound[first]
 
-    strata: of each document, ``_NEVER`` where it is not trained on.
-    """
-    found = []
-    for number, (table, of) in enumerate(zip(tables, strata, strict=True)):
-        change = np.flatnonzero(np.diff(of, prepend=_NEVER, append=_NEVER))
-        first = change[:-1][of[change[:-1]] != _NEVER] if len(change) else change
-        after = change[np.searchsorted(change, first) + 1] if len(change) else change
-        bound = np.append(table.start, table.num_tokens.sum())
-        found.append((of[first], np.full(len(first), number, np.int64), bound[first], bound[after] - bound[first]))
-    stratum, shard, start, length = (_joined([part[k] for part in found]) for k in range(4))
+
+def _segments(shards: list[_Shard]) -> tuple[Int64s, Int64s, Int64s, Int64s]:
+    """Stratum, shard, start and length of each run, by stratum, then as they lie."""
+    stratum, start, length = (_joined([one.segments[k] for one in shards]) for k in range(3))
+    number = np.repeat(np.arange(len(shards)), [len(one.segments[0]) for one in shards])
     order = np.argsort(stratum, kind="stable")
-    return stratum[order], shard[order], start[order], length[order]
+    return stratum[order], number[order], start[order], length[order]
 
 
-def _held_out(
-    tables: list[Documents], masks: list[NDArray[np.bool_]], hashes: list[UInt64s], *, required: bool
-) -> HeldOut:
-    chosen = [np.flatnonzero(mask) for mask in masks]
-    order = np.argsort(
-        np.concatenate([hashed[rows] for hashed, rows in zip(hashes, chosen, strict=True)] or [np.empty(0, np.uint64)]),
-        kind="stable",
-    )
-    pairs = list(zip(tables, chosen, strict=True))
-    num_bytes = _joined([table.num_bytes[rows] for table, rows in pairs])
+def _held_out(shards: list[_Shard], *, required: bool) -> HeldOut:
+    hashes = np.concatenate([np.empty(0, np.uint64), *(one.held_out_hashes for one in shards)])
+    order = np.argsort(hashes, kind="stable")
+    row, start, num_tokens, num_bytes = (_joined([one.held_out[k] for one in shards])[order] for k in range(4))
     if required and not num_bytes.sum():
         msg = f"the {len(order)} held-out documents have no text to score; add documents or raise held_out_fraction"
         raise UserError(msg)
-    return HeldOut(
-        shard=_joined([np.full(len(rows), number, np.int64) for number, rows in enumerate(chosen)])[order],
-        row=_joined(chosen)[order],
-        start=_joined([table.start[rows] for table, rows in pairs])[order],
-        num_tokens=_joined([table.num_tokens[rows] - 1 for table, rows in pairs])[order],
-        num_bytes=num_bytes[order],
-    )
+    number = np.repeat(np.arange(len(shards)), [len(one.held_out_hashes) for one in shards])
+    return HeldOut(shard=number[order], row=row, start=start, num_tokens=num_tokens, num_bytes=num_bytes)
 
 
 def _joined(parts: list[Int64s]) -> Int64s:

@@ -34,7 +34,9 @@ def read_documents(files: TokenFiles) -> Documents:
     Raises:
         UserError: it is not one, or the documents do not stand back to back.
     """
-    table = pq.read_table(files.documents, columns=["id", "num_tokens", "num_bytes", "start"]).combine_chunks()
+    # Less than half the time of ``read_table``, which sets threads and a dataset up for each file.
+    with pq.ParquetFile(files.documents, memory_map=True) as file:
+        table = file.read(columns=["id", "num_tokens", "num_bytes", "start"], use_threads=False).combine_chunks()
     if table.schema.field("id").type != pa.binary(16):
         msg = f"{files.documents}: column 'id' must hold 16 bytes a row, got {table.schema.field('id').type}"
         raise UserError(msg)

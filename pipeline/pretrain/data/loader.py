@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.pretrain.config import Job, Objective
 from pipeline.pretrain.data.batch import IGNORED, Batch, next_token_batch
+from pipeline.pretrain.data.cuts import Cutter
 from pipeline.pretrain.data.documents import Int64s
 from pipeline.pretrain.data.order import mix
 from pipeline.pretrain.data.source import RowSource
@@ -45,6 +46,7 @@ class StepReader:
 
     def __init__(self, job: Job, source: RowSource, place: Place) -> None:
         self._job, self._source, self._place = job, source, place
+        self._cutter = Cutter()
 
     def read(self, step: int) -> StepBatch:
         """A step's share, on the device.
@@ -60,12 +62,12 @@ class StepReader:
         if config.objective is None:
             batch, num_targets = self._next_tokens(rows[own]), self._source.num_targets(rows)
         else:
-            # What is hidden is drawn token by token, so that how much is known once all ranks' rows are prepared.
             keys = _sample_keys(config.seed, (step - 1) * config.batch_size, config.batch_size)
-            whole = self._prepared(rows, config.objective, keys)
-            batch, num_targets = whole.rows(own), whole.num_targets
+            batch = self._prepared(rows[own], config.objective, keys[own])
+            num_targets = self._count_targets(rows, config.objective, keys)
         count = max(1, job.micro_batch_tokens // config.sequence_length)
-        return StepBatch(step, [part.to(place.device) for part in batch.split(count)], num_targets, rows)
+        parts = [part.cut(self._cutter).to(place.device) for part in batch.split(count)]
+        return StepBatch(step, parts, num_targets, rows)
 
     def _next_tokens(self, rows: Int64s) -> Batch:
         tokens, lengths = self._source.tokens(rows)
@@ -74,17 +76,27 @@ class StepReader:
         return next_token_batch(tokens, lengths, breaks, eos_id=self._job.data.eos_id, document_mask=mask)
 
     def _prepared(self, rows: Int64s, objective: Objective, keys: NDArray[np.uint64]) -> Batch:
-        from pipeline.pretrain.objectives import prepare  # most trainings need none
+        from pipeline.pretrain.objectives.prepare import prepare  # most trainings need none
 
         tokens, lengths = self._source.tokens(rows)
-        if lengths is None:
-            lengths = np.full(len(rows), tokens.shape[1], np.int64)
         data = self._job.data
-        batch = prepare(tokens, lengths, keys, objective, eos_id=data.eos_id, vocab_size=data.vocab_size)
+        full = self._full(lengths, rows)
+        batch = prepare(tokens, full, keys, objective, eos_id=data.eos_id, vocab_size=data.vocab_size)
         breaks = self._source.breaks(rows) if objective.kind == "prefix" else None
         if breaks is not None:
             batch.targets[torch.from_numpy(breaks[:, 1:])] = IGNORED
         return batch
+
+    def _count_targets(self, rows: Int64s, objective: Objective, keys: NDArray[np.uint64]) -> int:
+        """Of all ranks."""
+        from pipeline.pretrain.objectives.prepare import count_targets
+
+        lengths = self._full(self._source.lengths(rows), rows)
+        breaks = self._source.breaks(rows) if objective.kind == "prefix" else None
+        return count_targets(lengths, keys, objective, width=self._job.config.sequence_length + 1, breaks=breaks)
+
+    def _full(self, lengths: Int64s | None, rows: Int64s) -> Int64s:
+        return np.full(len(rows), self._job.config.sequence_length + 1, np.int64) if lengths is None else lengths
 
 
 class Loader:

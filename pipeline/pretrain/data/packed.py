@@ -106,6 +106,11 @@ class PackedRows:
         self._corpus.check_ids(out)
         return out, np.bincount(pieces.line, pieces.length, len(rows)).astype(np.int64)
 
+    def lengths(self, rows: Int64s) -> Int64s:
+        """Tokens of each row (N,)."""
+        pieces = self._pieces(rows)
+        return np.bincount(pieces.line, pieces.length, len(rows)).astype(np.int64)
+
     def breaks(self, rows: Int64s) -> NDArray[np.bool_]:
         """(N, sequence_length + 1) True for the first token of a piece that is not to be predicted."""
         out = np.zeros((len(rows), self._corpus.data.packed_length + 1), np.bool_)

@@ -31,6 +31,10 @@ class RowSource(Protocol):
         """
         ...
 
+    def lengths(self, rows: Int64s) -> Int64s | None:
+        """The lengths that ``tokens`` gives, without reading a token."""
+        ...
+
     def breaks(self, rows: Int64s) -> NDArray[np.bool_] | None:
         """(N, sequence_length + 1) True for a token that follows the one before it in no document, so is no target.
 

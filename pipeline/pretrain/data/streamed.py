@@ -101,6 +101,9 @@ class StreamedRows:
             out[mine] = self.window(int(number)).read((rows[mine] - self._start(int(number))) * length, length + 1)
         return out, None
 
+    def lengths(self, rows: Int64s) -> None:
+        """None: all are full."""
+
     def breaks(self, rows: Int64s) -> None:
         """None: a document's first token follows the EOS before it."""
 

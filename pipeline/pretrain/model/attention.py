@@ -30,6 +30,10 @@ class Attention(nn.Module):
         self.layer = layer
         self.heads, self.kv_heads, self.head_dim = shape.heads, shape.kv_heads, shape.head_dim
         self.qkv = nn.Linear(shape.dim, (shape.heads + 2 * shape.kv_heads) * shape.head_dim, bias=False)
+        # Of the queries', keys' and values' projections, one below the other.
+        self.fused_rows = {
+            "qkv.weight": tuple(n * shape.head_dim for n in (shape.heads, shape.kv_heads, shape.kv_heads))
+        }
         self.out = nn.Linear(shape.heads * shape.head_dim, shape.dim, bias=False)
         self.q_norm = RMSNorm(shape.head_dim, shape.norm_eps) if shape.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(shape.head_dim, shape.norm_eps) if shape.qk_norm else nn.Identity()
@@ -53,8 +57,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, sight: Sight) -> Tensor:
 
     query: (B, H, T, E); key, value: (B, K, S, E). Returns (B, H, T, E).
     """
-    if sight.ends is not None:
-        return attend_by_document(query, key, value, sight.ends, causal=sight.causal)
+    if sight.cuts is not None:
+        return attend_by_document(query, key, value, sight.cuts, causal=sight.causal)
     with _kernels(sight.backend):
         return functional.scaled_dot_product_attention(
             query,

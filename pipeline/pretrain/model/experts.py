@@ -31,6 +31,7 @@ class Experts(nn.Module):
         self.router = nn.Linear(shape.dim, sizes.count, bias=False)
         # One tensor for all experts: each then has a gradient, also where no token chose it.
         self.up = nn.Parameter(torch.empty(sizes.count, entering, shape.dim))
+        self.fused_rows = {"up": (sizes.ffn_dim, sizes.ffn_dim)} if self.gated else {}
         self.down = nn.Parameter(torch.empty(sizes.count, shape.dim, sizes.ffn_dim))
         self.imbalance: Tensor | None = None
         """(B,), of the last forward pass, see ``imbalance``."""

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from pipeline.errors import RunFailedError
 from pipeline.pretrain.config import Job, Shape
-from pipeline.pretrain.model.layout import CLASSES, OWN_TYPE, model_type, to_theirs
+from pipeline.pretrain.model.described import CLASSES, OWN_TYPE
+from pipeline.pretrain.model.layout import model_type, to_theirs
 from pipeline.pretrain.model.rope import ntk_theta
 from pipeline.pretrain.model.transformer import Transformer
+from pipeline.pretrain.training.beginning import empty_model
 from pipeline.pretrain.training.checkpoint import latest, load_weights
 
 
@@ -27,12 +29,12 @@ def export(job: Job, folder: Path) -> tuple[Path, Path]:
     Raises:
         RunFailedError: the run has left no complete checkpoint.
     """
-    config, checkpoints = job.config, Path(job.home) / "checkpoints"
+    checkpoints = Path(job.home) / "checkpoints"
     checkpoint = latest(checkpoints)
     if checkpoint is None:
         msg = f"{checkpoints} holds no complete checkpoint to export"
         raise RunFailedError(msg)
-    model = Transformer(config.shape, job.data.vocab_size, max_length=config.sequence_length, seed=None)
+    model = empty_model(job)
     load_weights(checkpoint, model)
     return write_model(model, folder, eos_id=job.data.eos_id)
 

@@ -22,6 +22,7 @@ class SwiGLU(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.gate_up = nn.Linear(shape.dim, 2 * shape.ffn_dim, bias=False)
+        self.fused_rows = {"gate_up.weight": (shape.ffn_dim, shape.ffn_dim)}
         self.down = nn.Linear(shape.ffn_dim, shape.dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,15 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.pretrain.config import Shape
-
-OWN_TYPE = "sluice"
-CLASSES = {
-    "llama": "LlamaForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "mixtral": "MixtralForCausalLM",
-    "qwen3_moe": "Qwen3MoeForCausalLM",
-    OWN_TYPE: "SluiceForCausalLM",
-}
+from pipeline.pretrain.model.described import OWN_TYPE
 
 
 @dataclass(frozen=True)
@@ -99,15 +91,14 @@ def to_theirs(shape: Shape, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-def to_ours(shape: Shape, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights by our names.
+def to_ours(shape: Shape, theirs: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Weights with our names, one after the other.
 
     Raises:
         KeyError: one is missing.
     """
-    named: dict[str, Tensor] = {}
     for weight in weights(shape):
-        tensor = torch.cat([theirs[name] for name in weight.theirs])
+        parts = [theirs[name] for name in weight.theirs]
+        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
         stacked = shape.experts is not None and weight.ours.endswith((".ffn.up", ".ffn.down"))
-        named[weight.ours] = tensor.unflatten(0, (shape.experts.count, -1)) if stacked and shape.experts else tensor
-    return named
+        yield weight.ours, tensor.unflatten(0, (shape.experts.count, -1)) if stacked and shape.experts else tensor

@@ -15,6 +15,7 @@ from pipeline.pretrain.model.varlen import can_attend_by_document
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import Backend
+    from pipeline.pretrain.data.cuts import Cuts
     from pipeline.pretrain.model.cache import Cache
     from pipeline.pretrain.model.transformer import Transformer
 
@@ -27,12 +28,14 @@ class Seen:
     """Who sees whom, beyond the rule that a position sees itself and those before it.
 
     documents: int (B, T), number of the document of each position: only its own is seen. prefix: int (B,), positions of a
-    row's start that see each other both ways. causal: False where all see each other.
+    row's start that see each other both ways. causal: False where all see each other. cuts: of the documents, without which
+    a dense mask stands for them.
     """
 
     documents: Tensor | None = None
     prefix: Tensor | None = None
     causal: bool = True
+    cuts: Cuts | None = None
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Sight:
     """A position sees itself and those before it; read where there is no mask."""
     mask: Tensor | None = None
     """bool (B or 1, 1, T, S), True where a query sees a key."""
-    ends: Tensor | None = None
-    """int32, see ``document_ends``: instead of a mask where a kernel takes documents as they are."""
+    cuts: Cuts | None = None
+    """Instead of a mask where a kernel takes documents as they are."""
     backend: Backend = "sdpa"
     cache: Cache | None = None
 
@@ -64,8 +67,8 @@ def make_sight(model: Transformer, tokens: Tensor, seen: Seen, cache: Cache | No
         return _behind(cache, model, length, seen, backend)
     _check_length(length, model.max_length)
     cos, sin = model.cos[:length], model.sin[:length]
-    if seen.documents is not None and seen.prefix is None and _by_document(model, device):
-        return Sight(cos, sin, seen.causal, ends=document_ends(seen.documents))
+    if seen.cuts is not None and seen.prefix is None and _by_document(model, device):
+        return Sight(cos, sin, seen.causal, cuts=seen.cuts)
     return Sight(cos, sin, seen.causal, dense_mask(seen, length, device), backend=backend)
 
 
@@ -105,20 +108,6 @@ def cached_mask(cache: Cache, prefix: Tensor | None, new: int) -> Tensor | None:
     if starts is not None:
         mask = (mask & (key >= first)) | (key == query)
     return mask
-
-
-def document_ends(documents: Tensor) -> Tensor:
-    """Where each document of all rows, laid end to end, begins and ends: int32 (N + 1,), what kernels call cu_seqlens.
-
-    documents: int (B, T). Filled up with empty documents to a power of two, so that compiled code meets few lengths.
-    Waits for the device once.
-    """
-    begins = torch.ones_like(documents, dtype=torch.bool)
-    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    found = begins.flatten().nonzero().squeeze(1)
-    ends = torch.full((1 << len(found).bit_length(),), documents.numel(), dtype=torch.int32, device=documents.device)
-    ends[: len(found)] = found
-    return ends
 
 
 def _behind(cache: Cache, model: Transformer, new: int, seen: Seen, backend: Backend) -> Sight:

@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from pipeline.pretrain.data.batch import IGNORED, Batch
 from pipeline.pretrain.model.attention import Attention
+from pipeline.pretrain.model.cross_entropy import chunked_nats, sums
 from pipeline.pretrain.model.experts import Experts
-from pipeline.pretrain.model.feed_forward import make_feed_forward
+from pipeline.pretrain.model.feed_forward import SwiGLU, make_feed_forward
 from pipeline.pretrain.model.norm import RMSNorm
 from pipeline.pretrain.model.rope import rotation
 from pipeline.pretrain.model.sight import Seen, Sight, make_sight
@@ -31,12 +32,14 @@ INIT_STD = 0.02
 
 
 class Losses(NamedTuple):
-    """Sums over the targets of a batch, 0-dim. The caller divides both by the targets of all ranks."""
+    """Sums over the targets of a batch, 0-dim. The caller divides them by the targets of all ranks."""
 
+    trained: Tensor
+    """The sum of the other two, and the one that has a gradient."""
     nats: Tensor
     """-log p of the targets."""
     extra: Tensor
-    """z-loss and load balance, weighted; what is trained is the sum of the two."""
+    """z-loss and load balance, weighted."""
 
 
 class Block(nn.Module):
@@ -97,7 +100,27 @@ class Transformer(nn.Module):
         Raises:
             ValueError: more positions than ``max_length``.
         """
-        sight = make_sight(self, tokens, Seen(documents, prefix, causal), cache)
+        x = self._hidden(tokens, Seen(documents, prefix, causal), cache)
+        return functional.linear(x[:, -1:] if last else x, self._head())
+
+    def nats(self, inputs: Tensor, targets: Tensor, **seen: Any) -> Tensor:
+        """-log p of each target, at least float32 (B, T); 0 where the target is ``IGNORED``. seen: see ``Seen``."""
+        x = self._hidden(inputs, Seen(**seen))
+        return chunked_nats(x.flatten(0, 1), self._head(), targets.flatten()).view(targets.shape)
+
+    def loss(self, batch: Batch, *, z_loss: float = 0.0) -> Losses:
+        """Sums over the targets of a batch. z_loss: weight of (log of the softmax's sum)**2."""
+        x = self._hidden(batch.inputs, Seen(batch.documents, batch.prefix, batch.causal, batch.cuts))
+        found = sums(x.flatten(0, 1), self._head(), batch.targets.flatten(), z_loss=z_loss)
+        trained, extra = found.trained, z_loss * found.squares
+        if self.shape.experts is not None:
+            balance = self.shape.experts.balance * self._imbalance(batch.targets)
+            trained, extra = trained + balance, extra + balance.detach()
+        return Losses(trained, found.nats, extra)
+
+    def _hidden(self, tokens: Tensor, seen: Seen, cache: Cache | None = None) -> Tensor:
+        """What the head is applied to, (B, T, D)."""
+        sight = make_sight(self, tokens, seen, cache)
         x = self.embedding(tokens)
         if torch.is_autocast_enabled(x.device.type):  # the residual stream too: half the memory traffic of the norms
             x = x.to(torch.get_autocast_dtype(x.device.type))
@@ -105,29 +128,22 @@ class Transformer(nn.Module):
             x = block(x, sight)
         if cache is not None:
             cache.length += tokens.shape[1]
-        head = self.embedding.weight if self.head is None else self.head.weight
-        return functional.linear(self.norm(x[:, -1:] if last else x), head)
+        return self.norm(x)
 
-    def nats(self, inputs: Tensor, targets: Tensor, **seen: Any) -> Tensor:
-        """-log p of each target, at least float32 (B, T); 0 where the target is ``IGNORED``."""
-        return token_nats(self(inputs, **seen), targets)
-
-    def loss(self, batch: Batch, *, z_loss: float = 0.0) -> Losses:
-        """Sums over the targets of a batch. z_loss: weight of (log of the softmax's sum)**2."""
-        logits = self(batch.inputs, documents=batch.documents, prefix=batch.prefix, causal=batch.causal)
-        nats = token_nats(logits, batch.targets).sum()
-        extra = torch.zeros_like(nats)
-        if z_loss:
-            extra = extra + z_loss * squared_normalizers(logits, batch.targets).sum()
-        if self.shape.experts is not None:
-            extra = extra + self.shape.experts.balance * self._imbalance(batch.targets)
-        return Losses(nats, extra)
+    def _head(self) -> Tensor:
+        return self.embedding.weight if self.head is None else self.head.weight
 
     def matrices(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The weights that are decayed: matrices, without the embedding."""
         for name, parameter in self.named_parameters():
             if parameter.ndim >= 2 and not name.startswith("embedding."):
                 yield name, parameter
+
+    def fused_rows(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The weights in which several matrices lie one below the other, and the rows of each."""
+        for name, module in self.named_modules():
+            if isinstance(module, Attention | SwiGLU | Experts):
+                yield from ((f"{name}.{weight}", rows) for weight, rows in module.fused_rows.items())
 
     def _imbalance(self, targets: Tensor) -> Tensor:
         """Of all layers, summed over the targets of their rows."""
@@ -149,22 +165,3 @@ class Transformer(nn.Module):
             digest = hashlib.blake2b(name.encode(), digest_size=8, key=str(seed).encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
             parameter.normal_(0.0, std, generator=generator)
-
-
-def token_nats(logits: Tensor, targets: Tensor) -> Tensor:
-    """-log p (B, T) of each target; half-precision logits are widened first."""
-    return functional.cross_entropy(
-        _wide(logits).flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
-    ).view(targets.shape)
-
-
-def squared_normalizers(logits: Tensor, targets: Tensor) -> Tensor:
-    """(log sum exp of the logits)**2 (B, T), 0 where the target is ``IGNORED``.
-
-    Keeps logits near a scale that bfloat16 resolves. Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, section 5.
-    """
-    return _wide(logits).logsumexp(dim=-1).square() * (targets != IGNORED)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -37,7 +37,7 @@ def mlm_batch(
     used = np.minimum(lengths, inputs.shape[1])
     which, how, other = (uniform(keys, inputs.shape[1], stream) for stream in (_WHICH, _HOW, _ID))
     for row, length in enumerate(used):
-        chosen = np.argsort(which[row, :length], kind="stable")[: max(1, round(objective.rate * length))]
+        chosen = np.argsort(which[row, :length], kind="stable")[: _chosen(int(length), objective)]
         targets[row, chosen] = inputs[row, chosen]
     replaced = np.where(how < MASKED + REPLACED, (other * vocab_size).astype(np.int64), inputs)
     hidden = np.where(how < MASKED, objective.mask_ids[0], replaced)
@@ -45,3 +45,12 @@ def mlm_batch(
     padding = np.arange(inputs.shape[1]) >= used[:, None]
     documents = torch.from_numpy(padding.astype(np.int32)) if padding.any() else None
     return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), documents, causal=False)
+
+
+def mlm_targets(lengths: NDArray[np.int64], width: int, objective: Objective) -> int:
+    """How many targets rows of ``width`` tokens have."""
+    return sum(_chosen(min(length, width - 1), objective) for length in lengths.tolist())
+
+
+def _chosen(length: int, objective: Objective) -> int:
+    return min(length, max(1, round(objective.rate * length)))

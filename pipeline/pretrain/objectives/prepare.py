@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.pretrain.data.batch import Batch
 from pipeline.pretrain.model.vocabulary import padded_vocabulary
-from pipeline.pretrain.objectives.mlm import mlm_batch
-from pipeline.pretrain.objectives.prefix import prefix_batch
-from pipeline.pretrain.objectives.span import most_spans, span_batch
+from pipeline.pretrain.objectives.mlm import mlm_batch, mlm_targets
+from pipeline.pretrain.objectives.prefix import prefix_batch, prefix_targets
+from pipeline.pretrain.objectives.span import span_batch, span_targets
+from pipeline.pretrain.objectives.spans import mask_ids_needed
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import Objective
@@ -41,6 +42,27 @@ def prepare(
             return mlm_batch(tokens, lengths, keys, objective, vocab_size=vocab_size)
 
 
+def count_targets(
+    lengths: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    objective: Objective,
+    *,
+    width: int,
+    breaks: NDArray[np.bool_] | None = None,
+) -> int:
+    """How many targets ``prepare`` makes of rows, without their tokens.
+
+    width: T + 1. breaks: bool (N, T + 1), tokens that are no targets of the prefix objective, see ``RowSource.breaks``.
+    """
+    match objective.kind:
+        case "prefix":
+            return prefix_targets(lengths, keys, width, breaks)
+        case "span":
+            return span_targets(lengths, width, objective)
+        case "mlm":
+            return mlm_targets(lengths, width, objective)
+
+
 def check_objective(objective: Objective, *, sequence_length: int, eos_id: int, vocab_size: int) -> None:
     """Refuse what cannot be prepared.
 
@@ -48,7 +70,7 @@ def check_objective(objective: Objective, *, sequence_length: int, eos_id: int, 
         UserError: too few mask ids, or ids that are taken or not in the embedding.
     """
     ids = objective.mask_ids
-    needed = {"prefix": 0, "mlm": 1, "span": most_spans(sequence_length + 1, objective)}[objective.kind]
+    needed = mask_ids_needed(objective, sequence_length)
     if len(ids) < needed:
         msg = (
             f"objective {objective.kind} over {sequence_length} positions needs {needed} mask_ids, there are {len(ids)}: "

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.pretrain.data.batch import IGNORED, Batch
 from pipeline.pretrain.objectives.chance import parts, uniform
+from pipeline.pretrain.objectives.spans import fitting, spans
 
 if TYPE_CHECKING:
     from pipeline.pretrain.config import Objective
@@ -27,7 +28,7 @@ def span_batch(
 ) -> Batch:
     """Rows ``kept 0, mask 0, kept 1, mask 1, ..., kept n | mask 0, hidden 0, mask 1, hidden 1, ..., EOS``, prefix first.
 
-    Unlike T5's, a text may begin with a hidden span, and need not end with one.     A row grows by two masks a span and an EOS, so its last tokens are left out until it fits: with a rate of 0.15 and a
+    Unlike T5's, a text may begin with a hidden span, and need not end with one. A row grows by two masks a span and an EOS, so its last tokens are left out until it fits: with a rate of 0.15 and a
     mean span of 3 that is 9 % of them. Source: Raffel et al. 2019, arXiv:1910.10683, sections 3.1.4 and 3.3.4; as a
     prefix: Tay et al. 2022 (UL2), arXiv:2205.05131, section 3.
     """
@@ -49,25 +50,13 @@ def span_batch(
     return Batch(torch.from_numpy(made[:, :-1]), torch.from_numpy(targets), prefix=torch.from_numpy(prefix))
 
 
-def spans(length: int, objective: Objective) -> tuple[int, int]:
-    """Tokens to hide of so many, at least 2, and in how many spans; something is hidden and something is kept."""
-    hidden = min(max(round(length * objective.rate), 1), length - 1)
-    count = min(max(round(hidden / objective.mean_span), 1), hidden, length - hidden)
-    return hidden, count
-
-
-def fitting(length: int, width: int, objective: Objective) -> int:
-    """The most tokens, up to ``length``, that with their masks and the EOS are no more than ``width``; 0: none are."""
-    used = min(length, width)
-    while used >= 2 and used + 2 * spans(used, objective)[1] + 1 > width:
-        used -= 1
-    return used if used >= 2 else 0
-
-
-def most_spans(width: int, objective: Objective) -> int:
-    """Spans of a full row: so many mask ids are needed."""
-    used = fitting(width, width, objective)
-    return max((spans(length, objective)[1] for length in range(2, used + 1)), default=0)
+def span_targets(lengths: NDArray[np.int64], width: int, objective: Objective) -> int:
+    """How many targets rows of ``width`` tokens have: what is hidden, a mask before each span, and the EOS."""
+    found = 0
+    for length, count in zip(*np.unique(lengths, return_counts=True), strict=True):
+        used = fitting(int(length), width, objective)
+        found += int(count) * (sum(spans(used, objective)) + 1) if used else 0
+    return found
 
 
 def _corrupted(

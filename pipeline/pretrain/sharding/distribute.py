@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
 from pipeline.pretrain.sharding.mesh import make_mesh
 from pipeline.pretrain.sharding.recompute import recompute_blocks
@@ -39,13 +39,14 @@ def distribute(model: Transformer, job: Job, place: Place) -> Transformer:
         UserError: ``shard_ranks`` does not divide the ranks.
     """
     recompute_blocks(model.blocks, job.recompute)
-    if not _is_split(job, place):
-        if job.compile:  # with the loss, whose float32 logits need then never be written
-            model.loss = torch.compile(model.loss, dynamic=False, backend=COMPILER)
-        return model.to(place.device)
-    if job.compile:  # split models gather weights between blocks, which no graph can hold
+    if job.compile and place.world == 1:
+        model.loss = torch.compile(model.loss, dynamic=False, backend=COMPILER)
+    elif job.compile:
+        # By block: between blocks split models gather weights and replicated ones send gradients, which no graph can hold.
         for block in model.blocks:
             block.forward = _compiled_to_learn(block.forward)
+    if not _is_split(job, place):
+        return model.to(place.device)
     _shard(model, make_mesh(job, place.world))
     model.to(place.device)
     return model
@@ -92,6 +93,8 @@ def _shard(model: Transformer, mesh: DeviceMesh) -> None:
         fully_shard(group, mesh=mesh, mp_policy=precision)
     # The rest, embedding and head, is used at both ends of a pass, so it stays whole between them.
     fully_shard(model, mesh=mesh, mp_policy=precision, reshard_after_forward=False)
+    for method in ("loss", "nats"):  # they do without ``forward``, hence without its hooks
+        register_fsdp_forward_method(model, method)
     for module in model.modules():
         if isinstance(module, FSDPModule):
             # Gradients are sums: torch would divide them by the number of ranks. Gloo knows no scaled sum.

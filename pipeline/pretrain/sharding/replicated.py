@@ -17,9 +17,8 @@ class ReplicatedGradients:
     """Fulfils ``Gradients``. Each gradient is a view into a bucket; buckets hold the parameters from the last one on.
 
     Buckets are sent in their order, whatever order gradients come in: ranks must agree on it, and a parameter that a
-    micro-batch did not use never reports. What was not sent during the backward pass, ``add_up`` sends. As written, a model
-    reports gradients block by block, and messages travel while the backward pass goes on. One whose whole loss is compiled
-    reports all at its end, so nothing is hidden: the price, once a step, of logits that no micro-batch need write.
+    micro-batch did not use never reports. What was not sent during the backward pass, ``add_up`` sends. As written, and
+    compiled by block, a model reports gradients block by block, and messages travel while the backward pass goes on.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, bucket_bytes: int = BUCKET_BYTES) -> None:

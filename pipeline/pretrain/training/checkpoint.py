@@ -50,6 +50,8 @@ def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
 
 def _flat(fields: dict[str, Any]) -> dict[str, Any]:
     shape = {f"shape.{name}": value for name, value in fields.pop("shape").items()}
+    start = fields.pop("start")
+    shape |= {"start.sha256": start and start["sha256"]}  # what it is called does not matter
     return {name: value for name, value in fields.items() if name not in ("mixture", "skipped_steps")} | shape
 
 

@@ -20,11 +20,11 @@ from pipeline.pretrain.data.corpus import Corpus
 from pipeline.pretrain.data.loader import Loader, StepBatch
 from pipeline.pretrain.data.source import RowSource
 from pipeline.pretrain.data.streamed import StreamedRows
-from pipeline.pretrain.model.transformer import Transformer
-from pipeline.pretrain.ranks import Agreement, Place
+from pipeline.pretrain.ranks import Agreement, Place, from_first
 from pipeline.pretrain.sharding.distribute import distribute, make_gradients
 from pipeline.pretrain.stopping import ASKED
-from pipeline.pretrain.training.checkpoint import Checkpoints, identity
+from pipeline.pretrain.training.beginning import empty_model, first_model
+from pipeline.pretrain.training.checkpoint import Checkpoints, identity, latest
 from pipeline.pretrain.training.evaluate import score
 from pipeline.pretrain.training.optim import make_optimizers, update
 from pipeline.pretrain.training.recorder import NAMED_DOCUMENTS, NotANumberError, Recorder
@@ -65,13 +65,17 @@ def train(job: Job, place: Place, observe: Observer | None = None) -> None:
             else:
                 return
         if len(together) > _MOST_LEFT_OUT:
-            raise RunFailedError(words)
+            msg = f"{words}. Given up, as {len(together)} steps within {_STEPS_TOGETHER:,} came to this"
+            raise RunFailedError(msg)
         del trainer  # its memory is wanted for the next
         if place.rank == 0:
-            sys.stderr.write(f"{words}. Going on from the last checkpoint without it\n")
+            found = latest(Path(job.home) / "checkpoints")
+            sys.stderr.write(f"{words}. Going on from {found.name if found else 'the start'} without it\n")
 
 
 def _to_the_end(trainer: Trainer, observe: Observer | None) -> None:
+    if trainer.config.start is not None and not trainer.step:
+        trainer.evaluate()  # what the model is worth before
     for step in range(trainer.step + 1, trainer.config.steps + 1):
         try:
             saved = trainer.advance(step)
@@ -100,14 +104,8 @@ class Trainer:
         """left_out: steps whose batches are left out beside those that the checkpoint and the job name."""
         config = self.config = job.config
         self.corpus, self.place = corpus, place
-        model = Transformer(
-            config.shape,
-            job.data.vocab_size,
-            max_length=config.sequence_length,
-            seed=config.seed,
-            attention=job.attention,
-        )
-        self.model = distribute(model, job, place)
+        begins = from_first(latest(Path(job.home) / "checkpoints") is None)
+        self.model = distribute(first_model(job) if begins else empty_model(job), job, place)
         self.optimizers = make_optimizers(self.model, config)
         self.checkpoints = Checkpoints(
             Path(job.home) / "checkpoints",
@@ -156,7 +154,7 @@ class Trainer:
         last = step == config.steps
         if last or step % config.evaluate_every == 0:
             self.recorder.flush()
-            self._evaluate(step)
+            self.evaluate()
         saved = last or step % self.job.checkpoint_every == 0
         if saved:
             self.save()
@@ -186,8 +184,8 @@ class Trainer:
             with gradients.part(last=number == len(batch.parts) - 1):
                 with self._precision():
                     losses = self.model.loss(part, z_loss=config.z_loss)
-                ((losses.nats + losses.extra) / targets).backward()
-            nats += losses.nats.detach()
+                (losses.trained / targets).backward()
+            nats += losses.nats
         loss = gradients.add_up(nats) / targets
         grad_norm = gradients.norm()
         skip = self.spikes.look(loss, grad_norm)
@@ -195,7 +193,8 @@ class Trainer:
         update(self.optimizers, learning_rate(config, step), skip)
         self.recorder.add(step, torch.stack([loss, grad_norm, skip]), batch.num_targets)
 
-    def _evaluate(self, step: int) -> None:
+    def evaluate(self) -> None:
+        """Score the held-out documents and note it with the step the run has come to."""
         options = {
             "length": self.config.sequence_length,
             "max_documents": self.config.max_evaluation_documents,
@@ -205,7 +204,7 @@ class Trainer:
             self._unigram_bits = score(unigram_nats(self.corpus, self.place), self.corpus, **options).bits_per_byte
         found = score(self._evaluation_nats, self.corpus, **options)
         unigram = {"unigram_bits_per_byte": self._unigram_bits}
-        self.recorder.write({"evaluation": "held_out", "step": step, **unigram, **found.line()})
+        self.recorder.write({"evaluation": "held_out", "step": self.step, **unigram, **found.line()})
         self.recorder.start_clock()
 
     def _evaluation_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:

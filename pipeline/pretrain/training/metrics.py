@@ -20,7 +20,8 @@ class MetricsFile:
         Raises:
             UserError: the file lacks a step before it; the curve could not be continued.
         """
-        lines = [line for line in read_metrics(path) if line["step"] <= step]
+        # Before the first step stands what the model to start from was worth, which is then told anew.
+        lines = [line for line in read_metrics(path) if line["step"] <= step and step]
         known = sum("evaluation" not in line for line in lines)
         if known != step:
             msg = f"{path} holds {known} of the {step} steps before the checkpoint: remove the checkpoints, start over"

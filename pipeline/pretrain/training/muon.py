@@ -8,7 +8,7 @@ all; takes stacks of experts; and can leave an update out without asking the hos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ class Muon(torch.optim.Optimizer):
 
     Parameters are matrices (m, n), or stacks of them (..., m, n) of which each counts for itself, whole or split over
     ranks; all ranks call ``step`` together. A float32 () ``found_inf`` set as attribute leaves the step out where it is 1.
+    Matrices that are stored in one parameter, queries, keys and values say, are made orthogonal apart: each is a map of its
+    own, and together the largest would set the size of all (Jordan 2024, kellerjordan.github.io/posts/muon, on q, k, v).
     """
 
     def __init__(
@@ -40,19 +42,28 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         weight_decay: float = 0.1,
         momentum: float = 0.95,
+        rows: Mapping[nn.Parameter, tuple[int, ...]] | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """dtype: in which matrices are made orthogonal; None: bfloat16 on a GPU, which suffices, else float32.
+        """rows: of the matrices that lie one below the other in a parameter; without an entry it is one matrix.
+
+        dtype: in which matrices are made orthogonal; None: bfloat16 on a GPU, which suffices, else float32.
 
         Raises:
-            ValueError: a parameter is no matrix.
+            ValueError: a parameter is no matrix, or its rows do not add up.
         """
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         self._dtype = dtype
+        self._rows = dict(rows or {})  # not in the groups, which a checkpoint keeps
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.ndim < 2:
                     msg = f"Muon is for matrices, not for a parameter of shape {tuple(parameter.shape)}"
+                    raise ValueError(msg)
+                if sum(self._rows_of(parameter)) != parameter.shape[-2]:
+                    msg = (
+                        f"rows {self._rows_of(parameter)} do not make up a parameter of shape {tuple(parameter.shape)}"
+                    )
                     raise ValueError(msg)
 
     @torch.no_grad()
@@ -66,26 +77,29 @@ class Muon(torch.optim.Optimizer):
             by_shape: dict[tuple[int, ...], list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    by_shape.setdefault(tuple(parameter.shape[-2:]), []).append(parameter)
+                    by_shape.setdefault((*self._rows_of(parameter), parameter.shape[-1]), []).append(parameter)
             for alike in by_shape.values():
                 for chunk in _chunks(alike):
                     self._update(chunk, group, skip)
 
     def _update(self, parameters: Sequence[nn.Parameter], group: dict[str, Any], skip: Tensor | None) -> None:
-        """parameters: of matrices of one shape."""
-        rows, columns = parameters[0].shape[-2:]
-        updates = _shared(self._stack(parameters, group["momentum"], skip)).to(parameters[0].dtype)
+        """parameters: of matrices of one shape, cut into the same rows."""
+        directions = self._stack(parameters, group["momentum"], skip)
+        updates = _sized(directions, self._rows_of(parameters[0]), parameters[0].dtype)
         rate = group["lr"]
-        updates.mul_(-rate * _RMS * math.sqrt(max(rows, columns)))
+        updates.mul_(-rate)
         decay = rate * group["weight_decay"]
         position = 0
         for parameter in parameters:
-            count = parameter.numel() // (rows * columns)
+            count = parameter.shape[:-2].numel()
             mine = _piece(updates[position : position + count].view(parameter.shape), parameter)
             position += count
             held = _local(parameter)
             changed = mine.sub_(held, alpha=decay)
             held.add_(changed if skip is None else torch.where(skip > 0, 0, changed))
+
+    def _rows_of(self, parameter: nn.Parameter) -> tuple[int, ...]:
+        return self._rows.get(parameter, (parameter.shape[-2],))
 
     def _stack(self, parameters: Sequence[nn.Parameter], momentum: float, skip: Tensor | None) -> Tensor:
         """Directions of matrices of one shape, (N, m, n). Each is narrowed before the next is gathered."""
@@ -145,6 +159,19 @@ def orthogonal(matrices: Tensor) -> Tensor:
         gram = found @ found.mT
         found = torch.baddbmm(found, torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic), found, beta=linear)
     return found.mT if wide is not matrices else found
+
+
+def _sized(stack: Tensor, rows: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """(N, m, n): of each matrix the parts of so many rows made orthogonal, each apart, as long as AdamW's updates."""
+    columns = stack.shape[-1]
+    parts = stack.split(list(rows), dim=1)
+    made: dict[int, Iterator[Tensor]] = {}
+    for height in dict.fromkeys(rows):
+        alike = [part for part in parts if part.shape[1] == height]
+        found = _shared(alike[0] if len(alike) == 1 else torch.cat(alike)).to(dtype)
+        made[height] = iter(found.mul_(_RMS * math.sqrt(max(height, columns))).split(len(stack)))
+    ordered = [next(made[height]) for height in rows]
+    return ordered[0] if len(rows) == 1 else torch.cat(ordered, dim=1)
 
 
 def _shared(stack: Tensor) -> Tensor:

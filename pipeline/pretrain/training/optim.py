@@ -36,7 +36,8 @@ def make_optimizers(model: Transformer, config: TrainConfig) -> list[torch.optim
     if not ours:
         return [adamw]
     matrices: list[nn.Parameter] = [decayed[name] for name in decayed if name in ours]
-    return [Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay), adamw]
+    rows = {decayed[name]: rows for name, rows in model.fused_rows() if name in ours}
+    return [Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay, rows=rows), adamw]
 
 
 def update(optimizers: Sequence[torch.optim.Optimizer], rate: float, skip: Tensor) -> None:

@@ -20,7 +20,7 @@ from pipeline.pretrain.training.schedule import learning_rate
 from pipeline.pretrain.training.tensorboard import Board
 
 NAMED_DOCUMENTS = 50
-"""Of a batch, in a line or a message; ``python -m pipeline.pretrain.around`` tells all."""
+"""Of a batch, in a line or a message; ``sluice around`` tells all."""
 
 
 class NotANumberError(Exception):

@@ -6,14 +6,14 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from pipeline.pretrain.config import Job, Shape, TokenData, TokenFiles, TrainConfig
 
@@ -73,29 +73,35 @@ def token_data(*shards: TokenFiles, dtype: str = "uint16") -> TokenData:
     return TokenData(shards=shards, dtype=dtype, vocab_size=VOCABULARY, eos_id=EOS, tokenizer_sha256="ab" * 32)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower with two threads, and very slow with two that wait for a busy core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def run_ranks(*runs: tuple[Job, int, tuple[int, int] | tuple[int, int, str] | None]) -> None:
+def run_ranks(*runs: tuple[Job, int, tuple[int, int] | tuple[int, int, str] | None]) -> str:
     """Runs, one after the other: a job, its number of ranks, and which rank dies after which step, if one does.
 
-    With a third entry it is told to stop instead; where that is "nan", the step's loss on that rank is no number.
+    With a third entry it is told to stop instead, by SIGINT where that is "ctrl-c"; where it is "nan", the step's loss on
+    that rank is no number, and where it is "hang", the rank does nothing more. Returns what the ranks said.
     """
     given = []
     for job, world, die in runs:
         path = Path(job.home).with_suffix(".json")
         path.write_text(job.model_dump_json())
         given.append({"job": str(path), "world": world, "die": list(die or ())})
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-m", "tests.pipeline.pretrain.forked_ranks", json.dumps(given)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
+    told = Path(runs[0][0].home).with_suffix(".told")
+    ranks = _ranks()
+    assert ranks.stdin is not None
+    assert ranks.stdout is not None
+    ranks.stdin.write(json.dumps({"told": str(told), "runs": given}) + "\n")
+    ranks.stdin.flush()
+    well = json.loads(ranks.stdout.readline() or "null")
+    said = told.read_text()
+    assert well, said
+    return said
+
+
+@cache
+def _ranks() -> subprocess.Popen[str]:
+    """The process that forks ranks; it ends when this one does, since its input does."""
+    command = [sys.executable, "-m", "tests.pipeline.pretrain.forked_ranks"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=Path(__file__).parents[3], stdin=pipe, stdout=pipe, text=True)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.errors import RunFailedError, StoppedError
-from pipeline.pretrain.around import main
+from pipeline.errors import RunFailedError, StoppedError, UserError
+from pipeline.pretrain.around import around
 from pipeline.pretrain.config import Job
 from pipeline.pretrain.data.batch import Batch
 from pipeline.pretrain.data.batches import checked_batches
@@ -77,7 +76,7 @@ def no_number_for(tokens: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoiled(self: Transformer, batch: Batch, *, z_loss: float = 0.0) -> Losses:
         found = loss(self, batch, z_loss=z_loss)
         wrong = any(np.array_equal(batch.inputs[0].numpy(), window[:-1]) for window in tokens)
-        return Losses(found.nats * float("nan"), found.extra) if wrong else found
+        return Losses(*(one * float("nan") for one in found)) if wrong else found
 
     monkeypatch.setattr(Transformer, "loss", spoiled)
 
@@ -130,7 +129,7 @@ def test_only_bad_batches_that_come_together_end_a_training(
     no_number_for(np.concatenate([tokens_of(job, step) for step in (2, 5, 8, 11)]), monkeypatch)
     monkeypatch.setattr(loop, "_STEPS_TOGETHER", together)
     if together == 1000:
-        with pytest.raises(RunFailedError, match=r"step 11: loss nan.*as at steps 2, 5, 8\)"):
+        with pytest.raises(RunFailedError, match=r"step 11: loss nan.*as at steps 2, 5, 8\).*Given up, as 4 steps"):
             train(job, Place())
         return
     train(job, Place())
@@ -236,12 +235,12 @@ def test_a_device_is_not_asked_before_it_is_time(make_job: MakeJob, monkeypatch:
     assert 4 in asked
 
 
-def test_the_documents_around_a_step_are_told(make_job: MakeJob, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documents_around_a_step_are_told(make_job: MakeJob) -> None:
     """Ids by hand: a document is in a batch where 16 tokens of a window are found in it."""
     job = skipping(make_job("around", steps=9, checkpoint_every=9), 4)
     train(job, Place())
-    assert main([job.home, "--step", "7"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    home = Path(job.home)
+    lines = list(around(home, 7))
     assert [line["step"] for line in lines] == [6, 7, 8]
     texts = {document_id(number).hex(): document for number, document in enumerate(sentences(80))}
     for line in lines:
@@ -253,11 +252,10 @@ def test_the_documents_around_a_step_are_told(make_job: MakeJob, capsys: pytest.
                 name for name, text in texts.items() if any(text[k : k + len(words)] == words for k in range(len(text)))
             ]
             assert holder in line["documents"]
-    assert main([job.home, "--width", "0"]) == 0
-    told = [json.loads(line)["step"] for line in capsys.readouterr().out.splitlines()]
+    told = [line["step"] for line in around(home, width=0)]
     assert 4 in told
     assert len(told) == 2
-    assert main([job.home, "--step", "10"]) == 2
-    assert "step 10 is not in" in capsys.readouterr().err
-    assert main([str(Path(job.home) / "checkpoints")]) == 2
-    assert "holds no job.json" in capsys.readouterr().err
+    with pytest.raises(UserError, match="step 10 is not in"):
+        list(around(home, 10))
+    with pytest.raises(UserError, match=r"holds no job\.json"):
+        list(around(home / "checkpoints"))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipeline.errors import RunFailedError, UserError
 from pipeline.pretrain.config import PRESETS, Job, Objective
 from pipeline.pretrain.local import launch
-from pipeline.pretrain.objectives import check_objective
+from pipeline.pretrain.objectives.prepare import check_objective
 from pipeline.pretrain.work import Pretrain
 
 
@@ -22,14 +22,19 @@ from pipeline.pretrain.work import Pretrain
         ({"shard_ranks": 2}, "shard_ranks 2 is for sharding: hsdp, and this is replicate"),
         ({"sharding": "hsdp", "shard_ranks": 3, "workers": 4}, "shard_ranks 3 does not divide workers 4"),
         ({"micro_batch_tokens": 255}, "micro_batch_tokens 255 is below sequence_length 256"),
-        ({"objective": {"kind": "mlm"}}, "objective mlm needs mask_ids"),
+        ({"objective": {"kind": "mlm"}}, "objective mlm needs 1 mask_ids"),
+        # 257 slots hold 35 hidden tokens in 12 spans.
+        (
+            {"objective": {"kind": "span", "mask_ids": [*range(100, 111)]}},
+            "objective span needs 12 mask_ids for a sequence_length of 256, and there are 11: .*longer mean_span",
+        ),
         ({"shape": PRESETS["124m"], "preset": "350m"}, "shape and preset 350m both say"),
         (
             {"batch_size": 3},
             r"2 workers cannot share a batch of 3 sequences evenly \(2 is the default; write `workers: 1`\)",
         ),
     ],
-    ids=["ranks-alone", "ranks", "micro-batch", "masks", "shape", "workers"],
+    ids=["ranks-alone", "ranks", "micro-batch", "masks", "spans", "shape", "workers"],
 )
 def test_fields_that_contradict_each_other_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
@@ -43,8 +48,9 @@ def test_fields_that_contradict_each_other_are_refused(fields: dict[str, Any], s
         {"sharding": "hsdp", "shard_ranks": 2, "workers": 3, "min_workers": 2},
         {"micro_batch_tokens": 256},
         {"shape": PRESETS["124m"]},
+        {"objective": {"kind": "span", "mask_ids": [*range(100, 112)]}},
     ],
-    ids=["ranks", "elastic", "micro-batch", "shape"],
+    ids=["ranks", "elastic", "micro-batch", "shape", "spans"],
 )
 def test_fields_that_fit_are_taken(fields: dict[str, Any]) -> None:
     work = Pretrain(**fields)

@@ -18,7 +18,7 @@ from pipeline.pretrain.config import Job, Objective
 from pipeline.pretrain.data.batch import IGNORED, Batch, next_token_batch
 from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.data.documents import Int64s
-from pipeline.pretrain.data.loader import Loader, StepBatch
+from pipeline.pretrain.data.loader import Loader, StepBatch, StepReader
 from pipeline.pretrain.data.source import RowSource
 from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Place
@@ -177,6 +177,30 @@ def test_an_objective_has_its_own_masks(make_job: MakeJob) -> None:
     short = make_job("job", objective=Objective(kind="mlm"))
     with pytest.raises(UserError, match="needs 1 mask_ids, there are 0"):
         source_of(short)
+
+
+@pytest.mark.parametrize("kind", ["prefix", "span", "mlm"])
+def test_ranks_know_the_targets_of_all_and_prepare_their_own(tmp_path: Path, kind: str) -> None:
+    job = packed_job(tmp_path, steps=4, objective=Objective(kind=kind, mask_ids=tuple(range(60, 80))))
+    asked: list[int] = []
+
+    class Counted(Broken):
+        def tokens(self, rows: Int64s) -> tuple[Int64s, Int64s | None]:
+            asked.append(len(rows))
+            return self._good.tokens(rows)
+
+        def rows(self, step: int) -> Int64s:
+            return self._good.rows(step)
+
+    world = 2
+    shares = [StepReader(job, Counted(source_of(job)), Place(rank, world)).read(2) for rank in range(world)]
+    alone = StepReader(job, source_of(job), Place()).read(2)
+    assert asked == [job.config.batch_size // world] * world
+    assert {share.num_targets for share in shares} == {alone.num_targets}
+    assert sum(part.num_targets for share in shares for part in share.parts) == alone.num_targets
+    for name in ("inputs", "targets"):
+        together = torch.cat([getattr(part, name) for share in shares for part in share.parts])
+        assert torch.equal(together, torch.cat([getattr(part, name) for part in alone.parts]))
 
 
 def test_an_objective_draws_anew_for_every_sample_and_keeps_to_the_pieces(tmp_path: Path) -> None:

@@ -74,12 +74,19 @@ def test_ranks_and_deaths_do_not_show(make_job: MakeJob) -> None:
         assert_same_up_to_rounding(curve(other), curve(one))
     for job in (broken, moved):
         assert 10 <= len(numbers(job, "lr")) < 30
-    local.launch(broken, 2)
+    run_ranks((broken, 2, None))
     assert curve(broken) == curve(two)
     train(moved, Place())
     assert curve(moved)[:5] == curve(four)[:5]
     assert_same_up_to_rounding(curve(moved), curve(one))
     assert len(numbers(one, "lr")) == 30
+
+
+def test_a_rank_that_hangs_ends_the_others_in_words(make_job: MakeJob) -> None:
+    job = make_job("hangs")
+    told = run_ranks((job, 2, (1, 3, "hang")))
+    assert "a rank waited 5 s for the others: one hangs" in told
+    assert len(numbers(job, "lr")) == 4 - 1
 
 
 def test_muon_learns_the_same_on_ranks_that_share_its_work_and_its_weights(make_job: MakeJob) -> None:

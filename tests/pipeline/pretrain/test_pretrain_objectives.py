@@ -15,8 +15,8 @@ from pipeline.errors import UserError
 from pipeline.pretrain.config import Objective
 from pipeline.pretrain.data.batch import IGNORED, Batch
 from pipeline.pretrain.model.transformer import Transformer
-from pipeline.pretrain.objectives import check_objective, prepare
-from pipeline.pretrain.objectives.span import fitting, most_spans
+from pipeline.pretrain.objectives.prepare import check_objective, count_targets, prepare
+from pipeline.pretrain.objectives.spans import fitting, most_spans
 from tests.pipeline.pretrain.conftest import SMALL
 
 EOS, VOCABULARY = 0, 100
@@ -61,6 +61,15 @@ def test_rows_stay_rows_and_padding_is_never_a_target(objective: Objective) -> N
     assert all(count > 0 for count in counts[:3])
     limit = {"prefix": [32, 19, 1, 0], "span": [32, 32, 32, 0], "mlm": [32, 20, 2, 1]}[objective.kind]
     assert all(count <= most for count, most in zip(counts, limit, strict=True))
+
+
+@EACH
+@given(lengths=st.lists(st.integers(0, 33), min_size=1, max_size=6), key=st.integers(0, 2**63))
+def test_targets_are_counted_without_tokens(objective: Objective, lengths: list[int], key: int) -> None:
+    """Every rank knows how many all ranks have together, and prepares its own rows only."""
+    batch = prepared(rows(len(lengths), 33), objective, lengths, key=key)
+    keys = np.arange(key, key + len(lengths), dtype=np.uint64)
+    assert count_targets(np.array(lengths), keys, objective, width=33) == batch.num_targets
 
 
 @given(lengths=st.lists(st.integers(2, 24), min_size=1, max_size=5), key=st.integers(0, 2**63))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -80,6 +81,52 @@ def test_muon_is_torchs(shape: tuple[int, int]) -> None:
         torch.testing.assert_close(one, other, atol=4e-4, rtol=0)
 
 
+@pytest.mark.parametrize("experts", [None, Experts(count=2, ffn_dim=12)], ids=["dense", "experts"])
+def test_what_is_stored_in_one_parameter_is_torchs_muon_of_each_part(experts: Experts | None) -> None:
+    """Queries, keys, values, and gate and up of each expert, told apart by how the forward pass cuts what they make."""
+    shape = Shape(layers=2, dim=32, heads=4, kv_heads=2, ffn_dim=24, experts=experts)
+    model = Transformer(shape, 9, max_length=4)
+    config = TrainConfig(shape=shape, learning_rate=0.05, weight_decay=0.2, optimizer="muon")
+    made = make_optimizers(model, config)[0]
+    torch.manual_seed(4)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape)
+    cut = {name: rows for name, rows in CUT.items() if (".ffn.up" in name) == (experts is not None) or ".qkv." in name}
+    before = {name: model.get_parameter(name).detach().clone() for name in cut}
+    expected = {}
+    for name, rows in cut.items():
+        parameter = model.get_parameter(name)
+        expected[name] = torch.stack([_by_torch(*both, rows) for both in _matrices(parameter)]).view(parameter.shape)
+    made.step()
+    for name, value in expected.items():
+        off = (model.get_parameter(name).detach() - value).norm() / (value - before[name]).norm()
+        # torch works in bfloat16, ours in float32 here: 1.5 % apart; as one matrix they would be 50 % off.
+        assert off < 0.04
+
+
+CUT = {
+    "blocks.0.attention.qkv.weight": [32, 16, 16],
+    "blocks.1.attention.qkv.weight": [32, 16, 16],
+    "blocks.1.ffn.gate_up.weight": [24, 24],
+    "blocks.1.ffn.up": [12, 12],
+}
+
+
+def _matrices(parameter: torch.nn.Parameter) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The weight and the gradient of each matrix of a stack."""
+    assert parameter.grad is not None
+    size = parameter.shape[-2:]
+    yield from zip(parameter.detach().clone().view(-1, *size), parameter.grad.view(-1, *size), strict=True)
+
+
+def _by_torch(weight: torch.Tensor, grad: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    parts = [torch.nn.Parameter(part.clone()) for part in weight.split(rows)]
+    for part, of_part in zip(parts, grad.split(rows), strict=True):
+        part.grad = of_part.clone()
+    torch.optim.Muon(parts, lr=0.05, weight_decay=0.2, adjust_lr_fn="match_rms_adamw").step()
+    return torch.cat(parts).detach()
+
+
 def test_what_is_orthogonal_has_the_same_singular_vectors_and_values_near_one() -> None:
     torch.manual_seed(1)
     matrices = torch.randn(3, 12, 20, dtype=torch.float64)
@@ -132,6 +179,9 @@ def test_muon_in_chunks_is_muon_at_once(chunk_bytes: int, expected: list[int], m
 def test_muon_refuses_what_is_no_matrix() -> None:
     with pytest.raises(ValueError, match=r"not for a parameter of shape \(7,\)"):
         Muon([torch.nn.Parameter(torch.zeros(7))], lr=0.1)
+    parameter = torch.nn.Parameter(torch.zeros(7, 3))
+    with pytest.raises(ValueError, match=r"rows \(4, 4\) do not make up a parameter of shape \(7, 3\)"):
+        Muon([parameter], lr=0.1, rows={parameter: (4, 4)})
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +58,7 @@ def test_however_it_is_split_it_learns_the_same(make_job: MakeJob) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(moved.model_copy(update={"checkpoint_every": 4}), Place(), stop)
     assert newest(moved) == 8
-    run_ranks((both, 4, (3, 11, "stop")), (moved, 2, None))
+    run_ranks((both, 4, (3, 11, "ctrl-c")), (moved, 2, None))
     assert newest(moved) == 15
     # All agreed to stop after step 12, since the answer comes a step late.
     assert min(path.name for path in (Path(moved.home) / "checkpoints").iterdir()) == "step-00000012"
@@ -119,6 +122,28 @@ def test_ranks_that_are_stopped_may_save(make_job: MakeJob, tmp_path: Path) -> N
         asking.join()
         ASKED.clear()
     assert sorted(path.name for path in tmp_path.glob("saved*")) == ["saved0", "saved1"]
+
+
+def test_what_a_killed_driver_left_is_removed_by_the_next(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not what another training has, which may be at work."""
+    temporary = tmp_path / "temporary"
+    (temporary / "sluice-ranks-others").mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    job = make_job("killed")
+    driver = os.fork()
+    if not driver:
+        local.launch(job, 2, ("-c", "import sys; sys.stdin.read()"))  # ranks that end when their driver does
+        os._exit(0)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not list(temporary.glob("*/rank-1.err")):
+        time.sleep(0.02)
+    os.kill(driver, signal.SIGKILL)
+    os.waitpid(driver, 0)
+    assert len(list(temporary.iterdir())) == 2
+    local.launch(job, 2, ("-c", ""))
+    assert [path.name for path in temporary.iterdir()] == ["sluice-ranks-others"]
 
 
 def newest(job: Job) -> int:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from torch._dynamo.testing import CompileCounter
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Experts, Job, TokenData, TrainConfig
+from pipeline.pretrain.data.batch import Batch
 from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Agreement, Place
 from pipeline.pretrain.sharding import distribute as distributing
+from pipeline.pretrain.sharding import replicated
 from pipeline.pretrain.sharding.distribute import distribute, groups, make_gradients
 from pipeline.pretrain.sharding.replicated import ReplicatedGradients
 from pipeline.pretrain.sharding.world import check_ranks, ranks_per_copy, usable_ranks
@@ -169,6 +172,7 @@ def test_what_cannot_run_is_refused_before_the_start() -> None:
     check_ranks(job(compile=True), 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # the compiler does so
 def test_a_compiled_model_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the compiler's front end: what inductor makes of the graph is torch's own business, and takes minutes."""
     from pipeline.pretrain.data.batch import next_token_batch  # only here
@@ -209,3 +213,40 @@ def test_a_split_model_is_compiled_to_learn_and_evaluated_as_written(monkeypatch
         assert torch.equal(one, other)
     _gradients(model)
     assert graphs.frame_count == made
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler asks for it
+@pytest.mark.parametrize("compiled", [False, True], ids=["as written", "compiled"])
+def test_gradients_of_a_block_are_sent_before_those_of_the_one_below_are_made(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    """On several ranks, a graph of the whole model would make all gradients before it gives out the first."""
+    monkeypatch.setattr(
+        distributing, "COMPILER", "aot_eager"
+    )  # torch's own split into a graph forward and one backward
+    torch._dynamo.reset()
+    shape = SMALL.model_copy(update={"layers": 3})
+    place = Place(world=2)
+    model = distribute(Transformer(shape, VOCABULARY, max_length=8, seed=1), job(compile=compiled), place)
+    tokens = torch.randint(0, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(0))
+    gradients = ReplicatedGradients(model.parameters(), bucket_bytes=1)
+    seen: list[str] = []
+    # The weight whose gradient is the first to be made in each block.
+    for number, block in enumerate(model.blocks):
+        block.ffn.down.weight.register_hook(lambda _, number=number: seen.append(f"made {number}"))
+    whose = {view.data_ptr(): name for name, view in _views(model)}
+    sent = SimpleNamespace(
+        is_initialized=lambda: True,
+        all_reduce=lambda bucket, **_: seen.append(f"sent {whose.get(bucket.data_ptr(), 'sums')}"),
+    )
+    monkeypatch.setattr(replicated, "dist", sent)
+    with gradients.part(last=True):
+        model.loss(Batch(tokens[:, :-1], tokens[:, 1:])).trained.backward()
+    gradients.add_up(torch.zeros(1))
+    for number in (1, 2):
+        of_block = [f"sent {name}" for name in whose.values() if name.startswith(f"blocks.{number}.")]
+        assert max(map(seen.index, of_block)) < seen.index(f"made {number - 1}")
+
+
+def _views(model: Transformer) -> list[tuple[str, torch.Tensor]]:
+    return [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StoppedError, UserError
-from pipeline.pretrain.around import main as around_main
+from pipeline.pretrain.around import around
 from pipeline.pretrain.config import Job, TrainConfig
 from pipeline.pretrain.data.arrivals import ARRIVALS, Arrivals, ArrivalsFile, streaming, wait_for_all
 from pipeline.pretrain.data.batches import checked_batches
@@ -240,14 +240,14 @@ def test_who_looks_from_outside_waits_for_nothing(tmp_path: Path) -> None:
     assert Arrivals(run.home / ARRIVALS).count == 0
 
 
-def test_around_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_around_tells_what_is_missing(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.seal(3)
     (run.home / "job.json").write_text(run.job().model_dump_json())
     (run.home / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 30, "loss": 2.0}\n')
-    assert around_main([str(run.home), "--step", "30"]) == UserError.exit_code
-    assert "token shard 3 is not committed" in capsys.readouterr().err
-    assert around_main([str(run.home), "--step", "1"]) == 0
+    with pytest.raises(UserError, match="token shard 3 is not committed"):
+        list(around(run.home, 30))
+    assert [line["step"] for line in around(run.home, 1)] == [1]
 
 
 @pytest.fixture

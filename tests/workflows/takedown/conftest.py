@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pipeline.dataset import Run
-from tests.workflows.conftest import Call
+from tests.workflows.conftest import Call, run_here
 
 BAD, COPY, NEAR, SHORT = (
     "https://Bad.example/page?x=1",
@@ -86,8 +86,7 @@ def made(call: Call, folder: Path, out: Path, *, recipe: str = RECIPE) -> Path:
     """Run a recipe over a folder of inputs."""
     path = folder / f"{hashlib.sha256(recipe.encode()).hexdigest()[:8]}.yaml"
     path.write_text(recipe, encoding="utf-8")
-    done = call("run", path, "--out", out, "--backend", "inline", "--progress", "none")
-    assert done.exit_code == 0, done.stderr
+    run_here(call, path, out)
     return out
 
 
@@ -108,11 +107,7 @@ def run(original: Path, tmp_path: Path) -> Path:
 
 def again(call: Call, original: Path, run: Path, *more: str) -> str:
     """Give the recipe once more to a copy of a run."""
-    done = call(
-        "run", original.parent / "recipe.yaml", "--out", run, "--backend", "inline", "--progress", "plain", *more
-    )
-    assert done.exit_code == 0, done.stderr
-    return done.stderr
+    return run_here(call, original.parent / "recipe.yaml", run, *more, progress="plain").stderr
 
 
 def urls(run: Path, step: str) -> list[str]:
