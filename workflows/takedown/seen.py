@@ -32,8 +32,8 @@ class Model:
     """A training that read a tokens step with the documents in it.
 
     steps: by hex id, at which steps a window held tokens of it (none: held out for evaluation, or not drawn yet).
-    trained_to: its last step so far. checkpoints: those that came after the first of these steps. unknown: why the steps
-    could not be told; then all of them may have.
+    trained_to: its last step so far. checkpoints: those that came after the first of these steps. began_with: the model
+    whose weights came first, which may have seen them too. unknown: why the steps could not be told; then all of them may have.
     """
 
     step: str
@@ -41,6 +41,7 @@ class Model:
     trained_to: int = 0
     steps: dict[str, list[int]] = field(default_factory=dict)
     checkpoints: list[str] = field(default_factory=list)
+    began_with: str | None = None
     unknown: str | None = None
 
 
@@ -77,6 +78,7 @@ def _model(run: Run, name: str, found: Found) -> Model:
     if tokens is None or run.nodes[tokens]["kind"] != "tokens" or "Pretrain" not in run.facts["recipe"].get(name, {}):
         model.unknown = "it does not train on token shards in the order of `pretrain`"
         return model
+    model.began_with = _began_with(_named(run.facts["recipe"][name]["Pretrain"]).get("start_from"))
     try:
         data = _data(run, name, inputs)
         model.steps = _steps(data, _spans(run[tokens], found), model.trained_to)
@@ -86,6 +88,13 @@ def _model(run: Run, name: str, found: Found) -> Model:
     first = min((steps[0] for steps in model.steps.values() if steps), default=None)
     model.checkpoints = [name for name, step in _checkpoints(dataset) if first is not None and step >= first]
     return model
+
+
+def _began_with(start: Mapping[str, Any] | None) -> str | None:
+    """start: what the recipe recorded of ``start_from``."""
+    if not start:
+        return None
+    return start["model"] or f"step {start['step']['step']}"
 
 
 def _last_step(dataset: Dataset) -> int:

@@ -203,6 +203,8 @@ def _model(model: Told) -> Iterator[str]:
         yield f"  {unseen:,} of the documents in no training step (held out, or not drawn so far)"
     if model["checkpoints"]:
         yield f"  checkpoints after that: {', '.join(model['checkpoints'])}"
+    if base := model.get("began_with"):
+        yield f"  it began with the weights of {one_line(base)}: if that model saw them, so did this one"
 
 
 def _inputs(told: Told) -> Iterator[str]:

@@ -32,7 +32,11 @@ def prepare(
 
     tokens: int64 (N, T + 1). lengths: int64 (N,), tokens of each row, behind which lies padding. keys: uint64 (N,). The
     objective is one that ``check_objective`` passed. Returns a batch of (N, T).
+
+    Raises:
+        UserError: a mask id stands in the text itself.
     """
+    _check_masks_are_no_text(tokens, objective)
     match objective.kind:
         case "prefix":
             return prefix_batch(tokens, lengths, keys)
@@ -40,6 +44,18 @@ def prepare(
             return span_batch(tokens, lengths, keys, objective, eos_id=eos_id)
         case "mlm":
             return mlm_batch(tokens, lengths, keys, objective, vocab_size=vocab_size)
+
+
+def _check_masks_are_no_text(tokens: NDArray[np.int64], objective: Objective) -> None:
+    # Seen as the text is read: what a tokenizer calls special is not recorded with its tokens.
+    found = np.isin(objective.mask_ids, tokens)
+    if found.any():
+        taken = [one for one, seen in zip(objective.mask_ids, found, strict=True) if seen]
+        msg = (
+            f"mask_ids {taken} stand in the text itself: a mask must stand for nothing else; name ids of special_tokens that "
+            "train_tokenizer was given, or spare rows of the embedding"
+        )
+        raise UserError(msg)
 
 
 def count_targets(

@@ -28,9 +28,10 @@ def span_batch(
 ) -> Batch:
     """Rows ``kept 0, mask 0, kept 1, mask 1, ..., kept n | mask 0, hidden 0, mask 1, hidden 1, ..., EOS``, prefix first.
 
-    Unlike T5's, a text may begin with a hidden span, and need not end with one. A row grows by two masks a span and an EOS, so its last tokens are left out until it fits: with a rate of 0.15 and a
-    mean span of 3 that is 9 % of them. Source: Raffel et al. 2019, arXiv:1910.10683, sections 3.1.4 and 3.3.4; as a
-    prefix: Tay et al. 2022 (UL2), arXiv:2205.05131, section 3.
+    Unlike T5's, a text may begin with a hidden span, and need not end with one. A row grows by two masks a span and an
+    EOS, so its last tokens are left out until it fits: with a rate of 0.15 and a mean span of 3 that is 9 % of them.
+    Source: Raffel et al. 2019, arXiv:1910.10683, sections 3.1.4 and 3.3.4; as a prefix: Tay et al. 2022 (UL2),
+    arXiv:2205.05131, section 3.
     """
     width = tokens.shape[1]
     made = np.full_like(tokens, eos_id)

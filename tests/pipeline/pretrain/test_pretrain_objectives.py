@@ -207,3 +207,11 @@ def test_objectives_that_cannot_be_prepared_are_refused(objective: Objective, me
 def test_enough_mask_ids_pass(objective: Objective) -> None:
     check_objective(objective, sequence_length=64, eos_id=EOS, vocab_size=VOCABULARY)
     assert most_spans(65, SPAN) == 3
+
+
+@pytest.mark.parametrize("objective", [SPAN, MLM], ids=lambda one: one.kind)
+def test_masks_that_stand_in_the_text_are_refused(objective: Objective) -> None:
+    tokens = rows(4, 33)
+    tokens[2, 5] = objective.mask_ids[-1]
+    with pytest.raises(UserError, match=rf"mask_ids \[{objective.mask_ids[-1]}\] stand in the text itself"):
+        prepared(tokens, objective)

@@ -23,6 +23,11 @@ MODEL = """\
       workers: 1
       streaming: {window: 1}
 """
+AGAIN = """\
+  again:
+    from: tokens
+    pretrain: {start_from: {step: model}, learning_rate: 0.001, sequence_length: 128, steps: 1, batch_size: 1, workers: 1}
+"""
 LAST = "http://host3.example/2/10"
 """An ordinary page of the last shard, hence of the third window."""
 
@@ -49,3 +54,16 @@ def test_steps_that_saw_a_page_of_a_late_window(tmp_path: Path, sluice: Call) ->
     (model,) = json.loads(told.stdout)["models"]
     assert "token shard 2 is not committed" in model["unknown"]
     assert model["steps"] == {}
+
+
+def test_a_model_that_goes_on_from_one_that_saw_it(tmp_path: Path, sluice: Call) -> None:
+    folder = write_inputs(tmp_path / "in")
+    out = made(sluice, folder, tmp_path / "run", recipe=RECIPE + MODEL + AGAIN)
+    asked = write_list(tmp_path, LAST)
+    told = sluice("takedown", out, "--urls", asked, "--dry-run", "--json")
+    assert told.exit_code == 0, told.stderr
+    models = {one["step"]: one for one in json.loads(told.stdout)["models"]}
+    assert {name: one["began_with"] for name, one in models.items()} == {"model": None, "again": "step model"}
+    assert models["again"]["unknown"] is None
+    in_words = sluice("takedown", out, "--urls", asked, "--dry-run").stdout
+    assert "it began with the weights of step model: if that model saw them, so did this one" in in_words
