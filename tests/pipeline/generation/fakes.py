@@ -16,22 +16,28 @@ BEGIN = 1
 
 
 class Table:
-    """Logits (V,) of the token after two others; ``table`` is (V, V, V)."""
+    """Logits (V,) of the token after two others; ``table`` is (V, V, V).
+
+    sway: (V,) What the length of the text adds, so that no two texts of the same pairs are equally likely.
+    """
 
     adds_up = False
 
-    def __init__(self, table: np.ndarray, max_length: int = 1000) -> None:
+    def __init__(self, table: np.ndarray, max_length: int = 1000, sway: np.ndarray | None = None) -> None:
+        self.sway = np.zeros(table.shape[-1], np.float32) if sway is None else sway
         self.table, self.num_ids, self.max_length = table, table.shape[-1], max_length
         self.rows: list[list[int]] = []
         self.tokens_read = 0
 
     @classmethod
     def random(cls, num_ids: int, seed: int, scale: float = 2.0, **more: int) -> Table:
-        return cls(np.random.default_rng(seed).normal(0, scale, (num_ids,) * 3).astype(np.float32), **more)
+        rng = np.random.default_rng(seed)
+        table = rng.normal(0, scale, (num_ids,) * 3).astype(np.float32)
+        return cls(table, sway=rng.normal(0, 0.1, num_ids).astype(np.float32), **more)
 
     def logits(self, text: Sequence[int]) -> np.ndarray:
         before = text[-2] if len(text) > 1 else 0
-        return self.table[before, text[-1]]
+        return self.table[before, text[-1]] + 0.1 * np.sin(len(text) * self.sway)
 
     def begin(self, prompts: Sequence[Sequence[int]], room: int) -> Tensor:
         self.rows, self.room = [list(prompt) for prompt in prompts], room

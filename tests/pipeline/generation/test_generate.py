@@ -38,7 +38,7 @@ def tokens_of(found: list[list[Continuation]]) -> list[list[int]]:
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 16])
 def test_greedy_takes_the_likeliest_token_of_every_row(batch_rows: int) -> None:
-    model = Table.random(V, seed=8)
+    model = Table.random(V, seed=0)
     found = generate(model, PROMPTS, Options(max_new_tokens=40), marks(V), batch_rows=batch_rows)
     expected = [slow_greedy(model, prompt, 40) for prompt in PROMPTS]
     assert tokens_of(found) == expected

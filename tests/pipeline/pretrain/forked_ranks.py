@@ -94,6 +94,8 @@ def _spoil(path: str, mine: bool, step: int) -> None:
 def serve() -> None:
     """Answers each line of standard input by a line: whether all its runs ended as they should."""
     answers = os.fdopen(os.dup(1), "w")
+    # A shell ignores it for what it starts in the background, and ranks leave an ignored signal as it is.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # The first optimizer imports torch's compiler, 1 s of every rank's time unless it is done before they fork.
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
     for line in sys.stdin:
