@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -91,10 +91,15 @@ def apply(
     return Chain(chosen, keep_dropped_text).run(docs)
 
 
-@lru_cache(maxsize=256)
 def _prepare(operator: Operator) -> None:
-    """Once per process: what is loaded stays, and its call over a text of its own takes as long as 20 real documents."""
-    operator.prepare()
+    """Once for each operator: what is loaded stays, and its call over a text of its own takes as long as 20 real documents."""
+    if _PREPARED.get(id(operator)) is not operator:
+        operator.prepare()
+        _PREPARED[id(operator)] = operator
+
+
+_PREPARED: WeakValueDictionary[int, Operator] = WeakValueDictionary()
+"""By identity: equal operators may have prepared something of their own, and a user's may hold what cannot be hashed."""
 
 
 def _together(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:

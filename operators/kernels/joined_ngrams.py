@@ -145,11 +145,16 @@ def _list_candidates(n: int, num_words: int, listed: int, at: Any, grams: Grams)
 
 @lean_kernel
 def _digest(packed: ByteArray, begin: int, length: int) -> int:
-    """Hash of the length and of the first and last 16 bytes, without a branch; shorter stretches as if zeros followed."""
+    """Hash of the length and of all bytes; shorter stretches than 16 as if zeros followed.
+
+    Less than all would do for ordinary words; addresses that differ in the middle alone would all be compared in full.
+    """
     first = load_word(packed, begin) & bits_below(8 * length)
     second = load_word(packed, begin + 8) & bits_below(max(8 * length - 64, 0))
     end = max(begin + length - 16, 0)
     one, other = secret(0), secret(1)
+    for k in range(begin + 16, begin + length - 16, 8):
+        first = fold(first ^ one, load_word(packed, k) ^ other)
     digest = fold(first ^ one, plus(second, length) ^ other)
     tail = fold(load_word(packed, end) ^ other, load_word(packed, end + 8) ^ one)
     return fold(digest ^ one, tail & -int(length >= 16) ^ other)

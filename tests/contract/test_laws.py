@@ -156,6 +156,8 @@ HOSTILE = {
     "one Han character": "的" * 300_000,
     "at signs": "a@" * 500_000,
     "dots and digits": "1." * 500_000,
+    "addresses": "\n".join(f"https://www.example.com/products/category/item-{k:08}/index.html" for k in range(32_000)),
+    "words that agree at both ends": " ".join(f"{'x' * 16}{k % 300:08x}{'x' * 16}" for k in range(50_000)),
     "open tags": "<div>" * 200_000,
     "brackets": "([{<" * 250_000,
     "replacement characters": "\ufffd" * 300_000,
