@@ -56,6 +56,7 @@ parity: peers  ## their rules and ours on the same documents, number by number (
 
 bench-heuristics: peers  ## the speed of their filters and ours, side by side (docs/benchmarks/heuristics.md)
 	$(BIN)/python -m benchmarks.heuristics_peers $(DOCUMENTS)
+	$(BIN)/python -m benchmarks.heuristics_peers_scaling $(DOCUMENTS)
 
 bench-dedup: setup  ## what deduplication finds and costs beside datatrove, text-dedup and datasketch (docs/dedup.md); BENCH_DATA as in benchmarks/dedup_sets.py
 	$(BIN)/python benchmarks/peers/install.py datatrove textdedup rensa

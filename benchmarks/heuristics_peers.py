@@ -120,6 +120,8 @@ def measure(kind: str, path: Path, options: argparse.Namespace) -> None:
     whole = list(chunks(texts_of(kind, path), options.limit))
     for entry, side in peers:
         side.ask(entry.job, whole[0][:WARM_ROWS])
+    for name in dict.fromkeys(entry.against for entry in entries):
+        _ours(ours, name, whole[0][:WARM_ROWS])
     for chunk in whole:
         pairs = {name: _ours(ours, name, chunk) for name in dict.fromkeys(entry.against for entry in entries)}
         for entry in entries[: len(entries) - len(peers)]:
@@ -135,11 +137,8 @@ def measure(kind: str, path: Path, options: argparse.Namespace) -> None:
 
 
 def _ours(side: Side, name: str, chunk: list[str]) -> tuple[Reply, Reply]:
-    """Our replies over one chunk, each after a call that warms up: through ``apply``, and the operators alone."""
-    jobs = f"chain {name}", f"operators {name}"
-    for job in jobs:
-        side.ask(job, chunk[:WARM_ROWS])
-    return side.ask(jobs[0], chunk), side.ask(jobs[1], chunk)
+    """Our replies over one chunk: through ``apply``, and the operators alone."""
+    return side.ask(f"chain {name}", chunk), side.ask(f"operators {name}", chunk)
 
 
 def write(kind: str, tallies: dict[Entry, Tally]) -> None:
