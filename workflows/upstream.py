@@ -19,6 +19,7 @@ from pipeline.readers.options import Read
 from pipeline.work import Kind, owner
 from pipeline.workflow import Step, Workflow
 from pipeline.works import ReadWork
+from workflows.continued import unfounded
 from workflows.problems import near
 from workflows.streaming import not_streamed
 from workflows.tokenizer_links import unfit
@@ -48,6 +49,7 @@ def mistakes(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
     yield from not_streamed(steps)
     yield from misnamed(steps)
     yield from unfit(steps)
+    yield from unfounded(steps)
 
 
 def misplaced(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:

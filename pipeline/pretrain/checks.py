@@ -60,6 +60,13 @@ def _objective_problem(work: Pretrain) -> str | None:
     objective = work.objective
     if objective is None:
         return None
+    ids = objective.mask_ids
+    negative = sorted({one for one in ids if one < 0})
+    if negative:
+        return f"mask_ids {negative} are below 0, the first id: name ids from 0"
+    repeated = sorted({one for one in ids if ids.count(one) > 1})
+    if repeated:
+        return f"mask_ids name {repeated} more than once, and each mask is a token of its own: name each once"
     needed = mask_ids_needed(objective, work.sequence_length)
     if len(objective.mask_ids) >= needed:
         return None

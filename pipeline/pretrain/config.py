@@ -184,6 +184,8 @@ class Start(Value):
     """Of the weights."""
     rows: int = Field(gt=0)
     """Of its embedding, which need not be padded as ours are."""
+    positions: int = Field(default=1, gt=0)
+    """That it has; training on shorter sequences does not take them away."""
 
 
 class TrainConfig(Value):

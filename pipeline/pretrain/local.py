@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import RunFailedError, StoppedError, UserError
@@ -42,8 +44,7 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
     if workers == 1:
         _train_here(job)
         return
-    with tempfile.TemporaryDirectory(prefix=_clean_prefix(job)) as name:
-        folder = Path(name)
+    with _own_folder(job) as folder:
         (folder / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
         ranks = [_start(folder, rank, workers, command) for rank in range(workers)]
         try:
@@ -58,6 +59,18 @@ def launch(job: Job, workers: int, command: Sequence[str] = ("-m", "pipeline.pre
             _raise(failed, ranks[failed].returncode, (folder / f"rank-{failed}.err").read_text(errors="replace"))
 
 
+@contextmanager
+def _own_folder(job: Job) -> Iterator[Path]:
+    """A temporary folder, locked while its driver lives: the kernel lets go of the lock however that ends."""
+    with tempfile.TemporaryDirectory(prefix=_clean_prefix(job)) as name:
+        held = os.open(name, os.O_RDONLY)  # not inherited by ranks
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield Path(name)
+        finally:
+            os.close(held)
+
+
 def _clean_prefix(job: Job) -> str:
     """Of the names of this training's temporary folders. What a driver that was killed has left is removed.
 
@@ -65,8 +78,23 @@ def _clean_prefix(job: Job) -> str:
     """
     prefix = f"sluice-ranks-{hashlib.sha256(str(Path(job.home).resolve()).encode()).hexdigest()[:16]}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        _remove_unless_held(left)
     return prefix
+
+
+def _remove_unless_held(folder: Path) -> None:
+    """Leave the folder of a driver that is at work alone, and one that is another user's."""
+    try:
+        held = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return
+    finally:
+        os.close(held)
 
 
 def _train_here(job: Job) -> None:

@@ -8,7 +8,7 @@ import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import ray.train
 import torch.distributed as dist
@@ -26,13 +26,17 @@ from pipeline.pretrain.sharding.world import check_ranks, usable_ranks
 from pipeline.pretrain.stopping import asked_by_file
 from pipeline.pretrain.training.loop import Observer, train
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 
 _MAX_FAILURES = 3
 """Ray's default is 0: the first lost worker would end the run."""
-_START_TIMEOUT_S = 30
+_START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+_ELASTIC_TIMEOUT_S = 30
 """For the workers' places, before any starts. After a node's death Ray may ask for as many as it last knew of: it waits so
-long, and asks again by what there is then (60 s by itself)."""
+long, and asks again by what there is then. Where the number is fixed Ray's own 60 s hold: asking again changes nothing."""
 _REFUSED = "refused.txt"
 _MEET_S = 10.0
 """For ranks that end with an error of ours: one that has not come by then is taken to wait for this one elsewhere."""
@@ -69,7 +73,6 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
     shutil.rmtree(storage, ignore_errors=True)  # a driver that was killed left it
     refused = Path(job.home) / _REFUSED
     refused.unlink(missing_ok=True)
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_START_TIMEOUT_S))
     on_gpu = job.device == "cuda"
     trainer = TorchTrainer(
         _worker,
@@ -91,7 +94,8 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
         ),
     )
     try:
-        trainer.fit()
+        with _patience(asked):
+            trainer.fit()
     except TrainingFailedError as error:
         _raise_refused(refused, error)
         msg = f"training stopped after {_MAX_FAILURES} restarts: {error}"
@@ -99,6 +103,19 @@ def launch(job: Job, workers: Workers | int, observe: Observer | None = None) ->
     finally:
         shutil.rmtree(storage, ignore_errors=True)
     _raise_refused(refused)
+
+
+@contextlib.contextmanager
+def _patience(asked: Workers) -> Iterator[None]:
+    """How long Ray waits for places, unless the user's environment says it; it hands the environment on as it starts."""
+    ours = asked.least is not None and _START_TIMEOUT not in os.environ
+    if ours:
+        os.environ[_START_TIMEOUT] = str(_ELASTIC_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[_START_TIMEOUT]
 
 
 def _raise_refused(refused: Path, cause: Exception | None = None) -> None:

@@ -135,18 +135,21 @@ class StartFrom(Value):
 
     def recorded(self) -> Start:
         """What a training remembers of it."""
-        return Start(model=self.name, sha256=self.sha256, rows=self.described().rows)
+        _, max_length, rows, *_ = self.described()
+        return Start(model=self.name, sha256=self.sha256, rows=rows, positions=max_length)
 
-    def shape(self, own: Shape | None, changes: Mapping[str, Any], sequence_length: int) -> Shape:
+    def shape(
+        self, own: Shape | None, changes: Mapping[str, Any], sequence_length: int, base: Described | None = None
+    ) -> Shape:
         """The shape of the model, perhaps with other rotary angles.
 
         own: what the step gives. changes: fields of ``Shape`` that it asks for beside. ``rope_scaling`` may be another one
-        than the model's.
+        than the model's. base: what the model will be, before its files are there; None: what they say.
 
         Raises:
             UserError: another field differs, the scaling is of another model, or the sequences are longer than the positions.
         """
-        found, max_length, *_ = self.described()
+        found, max_length, *_ = self.described() if base is None else base
         wanted = {**_comparable(own), **changes}
         theirs = _comparable(found)
         for name in sorted(theirs.keys() & wanted.keys() - {"rope_scaling"}):
@@ -158,18 +161,20 @@ class StartFrom(Value):
                 raise UserError(msg)
         scaling: RopeScaling | None = wanted.get("rope_scaling") or found.rope_scaling
         origin = max_length if found.rope_scaling is None else found.rope_scaling.original_length
-        self._check_positions(scaling, origin, max_length, sequence_length)
+        # Angles of another scaling reach as far as it says, whatever the model's own did.
+        least = max_length if scaling == found.rope_scaling else 0
+        self._check_positions(scaling, origin, least, sequence_length)
         return found.model_copy(update={"rope_scaling": scaling})
 
-    def _check_positions(self, scaling: RopeScaling | None, origin: int, max_length: int, sequence_length: int) -> None:
-        """origin: positions before any scaling. max_length: positions now."""
+    def _check_positions(self, scaling: RopeScaling | None, origin: int, least: int, sequence_length: int) -> None:
+        """origin: positions before any scaling. least: positions whatever the scaling."""
         if scaling is not None and scaling.original_length != origin:
             msg = (
                 f"start_from: {self.name} was trained for {origin} positions, and rope_scaling has original_length "
                 f"{scaling.original_length}: write original_length: {origin}"
             )
             raise UserError(msg)
-        positions = max_length if scaling is None else max(max_length, int(scaling.factor * origin))
+        positions = least if scaling is None else max(least, int(scaling.factor * origin))
         if sequence_length > positions:
             msg = (
                 f"start_from: {self.name} has {positions} positions, and sequence_length is {sequence_length}: shorten it, or "

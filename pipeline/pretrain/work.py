@@ -35,6 +35,7 @@ from pipeline.pretrain.config import (
 from pipeline.pretrain.data.arrivals import streaming, wait_for_all
 from pipeline.pretrain.data.inputs import token_data
 from pipeline.pretrain.data.mixture import Mixture, read_mixture
+from pipeline.pretrain.model.described import Described
 from pipeline.pretrain.start import StartFrom, as_start
 from pipeline.pretrain.summary import summary
 from pipeline.work import EVERY, Beside, Extent, Kind, Node, Output, Result, Shard, ShardWork, Task, TaskPlan
@@ -258,20 +259,24 @@ class Pretrain(ShardWork):
             **{name: getattr(self, name) for name in _SAME_NAMES},
         )
 
-    def model_shape(self) -> Shape:
+    def model_shape(self, base: Described | None = None) -> Shape:
         """The preset or the shape of one's own, with what the other parameters ask for beside it."""
         wanted = {name: getattr(self, name) for name in ("qk_norm", "feed_forward", "rope_scaling", "experts")}
         plain = {name: Pretrain.model_fields[name].default for name in wanted}
         changes = {name: value for name, value in wanted.items() if value != plain[name]}
         if self.start_from is not None:
-            return self.start_from.shape(self.shape, changes, self.sequence_length)
+            return self.start_from.shape(self.shape, changes, self.sequence_length, base)
         return (self.shape or PRESETS[self.preset]).model_copy(update=changes)
 
     def with_start_files(self) -> Pretrain:
         """The same with the files of ``start_from``; a model that is there already is held against the fields."""
         if self.start_from is None or self.start_from.step is not None:
             return self
-        found = self.model_copy(update={"start_from": self.start_from.found()})
+        try:
+            found = self.model_copy(update={"start_from": self.start_from.found()})
+        except UserError as error:
+            msg = f"{error} (a training that began with it needs it to go on: put it back, or name a copy; only its hashes count)"
+            raise UserError(msg) from error
         found.model_shape()
         return found
 

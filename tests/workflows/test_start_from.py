@@ -115,7 +115,11 @@ def test_another_model_is_another_result_and_another_name_is_not(trained: Path, 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        pytest.param({"start_from": "nowhere"}, r"nowhere is neither a folder with config\.json and", id="nothing"),
+        pytest.param(
+            {"start_from": "nowhere"},
+            r"nowhere is neither a folder with config\.json and.*name a copy; only its hashes",
+            id="nothing",
+        ),
         pytest.param({"start_from": "base"}, r"trained several models; name one: .*base:model", id="several"),
         pytest.param({"start_from": "base:tokens"}, "trains no model; there are: model, small_model", id="tokens"),
         pytest.param({"start_from": {"step": "bpe"}}, "must be a step that trains a model", id="artifact"),

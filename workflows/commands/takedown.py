@@ -86,7 +86,7 @@ def _refuse_if_nothing(plan: Plan, told: Told, entries: Entries) -> None:
     shown = ", ".join([*entries.urls, *entries.domains, *entries.ids][:5])
     msg = (
         f"nothing in {plan.run.storage.uri} has any of the {len(told['not_found']):,} entries ({shown}); nothing was written. "
-        f"To keep pages out of runs to come: read: {{suppress: FILE}}"
+        f"{''.join(f'{note}. ' for note in told['notes'])}To keep pages out of runs to come: read: {{suppress: FILE}}"
     )
     raise UserError(msg)
 

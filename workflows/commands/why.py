@@ -23,6 +23,7 @@ from workflows.commands.cat import one_line
 from workflows.commands.side_by_side import as_data, print_side_by_side
 from workflows.commands.summary import console
 from workflows.commands.terminal import terminal
+from workflows.takedown.lineage import learners
 
 _HEADER = ("url", "record_id", "source", "date", "origin")
 
@@ -51,6 +52,8 @@ def explain(uri: str, query: str, *, as_json: bool) -> None:
         for fate in fates:
             typer.echo("\n".join(f"  {line}" for line in lines(fate)))
             _compare(run, fate)
+            for line in _learned(run, fate):
+                typer.echo(f"  {'':<14} {line}")
 
 
 def _taken_down(run: Run, query: str) -> Mapping[str, Any] | None:
@@ -93,7 +96,19 @@ def _as_data(run: Run, fate: Fate) -> dict[str, Any]:
         with contextlib.suppress(UserError):
             both = texts(run, fate.step, fate.shard, fate.facts["removed"])
             facts["difference"] = as_data(*both) if both else None
+    if fate.outcome == "tokenized":
+        facts["models"] = [one._asdict() for one in learners(run, fate.step)]
     return {**asdict(replace(fate, facts={})), "facts": facts}
+
+
+def _learned(run: Run, fate: Fate) -> Iterator[str]:
+    """The models that have been trained on the tokens of this step, with the document in them or held out."""
+    for one in learners(run, fate.step) if fate.outcome == "tokenized" else ():
+        if one.base is not None:
+            yield f"model {one.step} began with the weights of {one.base}"
+        else:
+            at = "`sluice takedown --dry-run` says at which steps"
+            yield f"model {one.step} trained on these tokens to step {one.trained_to:,}; {at}"
 
 
 def lines(fate: Fate) -> list[str]:

@@ -23,6 +23,7 @@ from pipeline.pretrain.data.source import RowSource
 from pipeline.pretrain.data.streamed import StreamedRows
 from pipeline.pretrain.work import Pretrain
 from pipeline.takedown.finding import Found
+from workflows.takedown.lineage import bases, last_step, plain, start_of, trained_models, upstream
 
 _STEPS_TOLD = 1000
 
@@ -33,7 +34,9 @@ class Model:
 
     steps: by hex id, at which steps a window held tokens of it (none: held out for evaluation, or not drawn yet).
     trained_to: its last step so far. checkpoints: those that came after the first of these steps. began_with: the model
-    whose weights came first, which may have seen them too. unknown: why the steps could not be told; then all of them may have.
+    whose weights came first, which may have seen them too. learned_before: those models of this run, the last one first, that
+    did see them, or may have; then every checkpoint has what they learned. unknown: why the steps could not be told; then all
+    of them may have.
     """
 
     step: str
@@ -42,35 +45,30 @@ class Model:
     steps: dict[str, list[int]] = field(default_factory=dict)
     checkpoints: list[str] = field(default_factory=list)
     began_with: str | None = None
+    learned_before: list[str] = field(default_factory=list)
     unknown: str | None = None
 
 
 def models(run: Run, found: Found) -> list[Model]:
     """The models of a run that were trained, or are being trained, on token shards that hold the documents."""
-    seen = []
-    holding = {step for step, _ in found.hits}
-    for name, node in run.nodes.items():
-        if node["kind"] != "model" or node["dataset"] is None:
-            continue
-        if any(run.nodes[one]["kind"] == "tokens" and one in holding for one in _upstream(run, name)):
-            seen.append(_model(run, name, found))
+    holding = {step for step, _ in found.hits if run.nodes[step]["kind"] == "tokens"}
+    seen = [_model(run, name, found) for name in trained_models(run) if not holding.isdisjoint(upstream(run, name))]
+    _inherit(run, seen)
     return seen
 
 
-def _upstream(run: Run, name: str) -> set[str]:
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        for source in run.nodes[waiting.pop()]["inputs"].values():
-            if source not in found:
-                found.add(source)
-                waiting.append(source)
-    return found
+def _inherit(run: Run, seen: Sequence[Model]) -> None:
+    """What a model learned, those have that began with its weights."""
+    learned = {one.step for one in seen if one.unknown or any(one.steps.values())}
+    for model in seen:
+        model.learned_before = [base for base in bases(run, model.step) if base in learned]
+        if model.learned_before:
+            model.checkpoints = [name for name, _ in _checkpoints(run[model.step])]
 
 
 def _model(run: Run, name: str, found: Found) -> Model:
     dataset = run[name]
-    model = Model(name, dataset.folder, _last_step(dataset))
+    model = Model(name, dataset.folder, last_step(dataset))
     if not model.trained_to:
         return model
     inputs = run.nodes[name]["inputs"]
@@ -78,7 +76,7 @@ def _model(run: Run, name: str, found: Found) -> Model:
     if tokens is None or run.nodes[tokens]["kind"] != "tokens" or "Pretrain" not in run.facts["recipe"].get(name, {}):
         model.unknown = "it does not train on token shards in the order of `pretrain`"
         return model
-    model.began_with = _began_with(_named(run.facts["recipe"][name]["Pretrain"]).get("start_from"))
+    model.began_with = _began_with(start_of(run, name))
     try:
         data = _data(run, name, inputs)
         model.steps = _steps(data, _spans(run[tokens], found), model.trained_to)
@@ -90,19 +88,11 @@ def _model(run: Run, name: str, found: Found) -> Model:
     return model
 
 
-def _began_with(start: Mapping[str, Any] | None) -> str | None:
+def _began_with(start: Mapping[str, Any]) -> str | None:
     """start: what the recipe recorded of ``start_from``."""
     if not start:
         return None
     return start["model"] or f"step {start['step']['step']}"
-
-
-def _last_step(dataset: Dataset) -> int:
-    storage, name = dataset.run.storage, f"{dataset.folder}/metrics.jsonl"
-    if not storage.exists(name):
-        return 0
-    lines = (orjson.loads(line) for line in storage.read_bytes(name).splitlines() if line.endswith(b"}"))
-    return max((int(line["step"]) for line in lines if "evaluation" not in line), default=0)
 
 
 def _checkpoints(dataset: Dataset) -> Iterator[tuple[str, int]]:
@@ -115,7 +105,7 @@ def _checkpoints(dataset: Dataset) -> Iterator[tuple[str, int]]:
 
 def _data(run: Run, name: str, inputs: Mapping[str, str]) -> tuple[Corpus, RowSource, int]:
     """What a model trains on, its order, and the tokens of a window."""
-    fields = _named(run.facts["recipe"][name]["Pretrain"])
+    fields = plain(run.facts["recipe"][name]["Pretrain"])
     fields["start_from"] = None  # which weights came first decides nothing of what was read
     work = Pretrain.model_validate({**fields, "seed": run.facts["seed"] if fields["seed"] is None else fields["seed"]})
     planned = None
@@ -125,15 +115,6 @@ def _data(run: Run, name: str, inputs: Mapping[str, str]) -> tuple[Corpus, RowSo
     home = Path(run.storage.uri) / run[name].folder
     job = work.job(run[inputs["documents"]].shards(), home, planned, sequences)
     return *checked_batches(job, 1, wait=False), job.config.sequence_length + 1
-
-
-def _named(value: Any) -> Any:
-    """What ``run.json`` says of a verb, without the names of the values in it: ``{Class: {field: ...}}``."""
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1 and (name := next(iter(value)))[:1].isupper() and isinstance(value[name], dict):
-        return _named(value[name])
-    return {key: _named(item) for key, item in value.items()}
 
 
 class _Span(NamedTuple):

@@ -14,6 +14,7 @@ from pipeline.takedown.finding import Page
 from pipeline.takedown.suppression import LIST_FILE
 from pipeline.takedown.takedown import Plan
 from workflows.commands.cat import one_line
+from workflows.takedown.lineage import elsewhere
 from workflows.takedown.seen import Model
 
 _SHOWN = 20
@@ -40,15 +41,23 @@ def as_data(plan: Plan, models: Sequence[Model], exports: Sequence[Mapping[str, 
             "made_by_the_next_run": _by_step(plan.concerned.forget),
         },
         "unused_files_deleted": len(plan.unused),
-        "learned_from_them": plan.concerned.learned,
+        "learned_from_them": _joined(plan.concerned.learned, [one.step for one in models if one.learned_before]),
         "models": [vars(one) for one in models],
         "exports": list(exports),
         "log_lines": 0,
         "proof": None,
-        "notes": list(found.notes),
+        "notes": [*found.notes, *_outside(plan, models)],
     }
     plain: Told = orjson.loads(orjson.dumps(told, default=str))
     return plain
+
+
+def _outside(plan: Plan, models: Sequence[Model]) -> Iterator[str]:
+    """Of models for which nothing was found here: whose weights, made in another place, may have learned from it."""
+    told = {one.step for one in models}
+    for step, model in elsewhere(plan.run).items():
+        if step not in told:
+            yield f"step {step} began with the weights of {model}, which was not searched: ask its run too"
 
 
 def merged(earlier: Sequence[Mapping[str, Any]], last: Told) -> Told:
@@ -182,6 +191,7 @@ def _seen(told: Told) -> Iterator[str]:
             yield f"{name} was trained on datasets that held them; it stays as it is"
     for model in told["models"]:
         yield from _model(model)
+        yield from _learned_before(model, {one["step"]: one for one in told["models"]})
     for record in told["exports"]:
         holding = "was trained on them" if record["to"] == "huggingface" else "holds them"
         holds = holding if record["certain"] else "is of a dataset that the run no longer has, and may hold them"
@@ -202,9 +212,20 @@ def _model(model: Told) -> Iterator[str]:
     if unseen := len(model["steps"]) - len(shown):
         yield f"  {unseen:,} of the documents in no training step (held out, or not drawn so far)"
     if model["checkpoints"]:
-        yield f"  checkpoints after that: {', '.join(model['checkpoints'])}"
-    if base := model.get("began_with"):
+        which = (
+            "checkpoints, all with what the base learned" if model.get("learned_before") else "checkpoints after that"
+        )
+        yield f"  {which}: {', '.join(model['checkpoints'])}"
+    if (base := model.get("began_with")) and not model.get("learned_before"):
         yield f"  it began with the weights of {one_line(base)}: if that model saw them, so did this one"
+
+
+def _learned_before(model: Told, models: Mapping[str, Told]) -> Iterator[str]:
+    for base in model.get("learned_before", ()):
+        steps = sorted({step for at in models[base]["steps"].values() for step in at}) if base in models else []
+        at = ", ".join(f"{step:,}" for step in steps[:10]) + (", …" if len(steps) > 10 else "")
+        when = f"learned from them at steps {at}" if steps else "may have learned from them, at steps not known"
+        yield f"  it began with the weights of step {base}, which {when}"
 
 
 def _inputs(told: Told) -> Iterator[str]:

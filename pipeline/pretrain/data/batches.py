@@ -145,7 +145,8 @@ class Batches:
 def checked_batches(job: Job, world: int, *, wait: bool = True) -> tuple[Corpus, RowSource]:
     """The corpus of a job and its rows, once the mistakes that can be seen before any rank starts are ruled out.
 
-    wait: whether rows of a streaming job wait for shards that are not committed yet; else they are refused.
+    wait: whether rows of a streaming job wait for shards that are not committed yet; else they are refused, and nothing is
+    written, as suits whoever only looks.
 
     Raises:
         UserError: too few documents, shards that do not fit, a mixture that cannot be drawn, options that exclude each
@@ -158,7 +159,7 @@ def checked_batches(job: Job, world: int, *, wait: bool = True) -> tuple[Corpus,
     _check_options(job)
     if job.data.arriving is not None:
         return open_streamed(job, wait=wait)
-    corpus = indexed_corpus(job.data, config, Path(job.home))
+    corpus = indexed_corpus(job.data, config, Path(job.home), keep=wait)
     if not job.data.packed:
         return corpus, Batches(corpus, config)
     packed = PackedRows(corpus, config)

@@ -27,12 +27,12 @@ _ARRAYS = ("segment_shard", "segment_start", "segment_end", "stratum_start")
 _HELD_OUT = tuple(field.name for field in fields(HeldOut))
 
 
-def indexed_corpus(data: TokenData, config: TrainConfig, home: Path) -> Corpus:
+def indexed_corpus(data: TokenData, config: TrainConfig, home: Path, *, keep: bool = True) -> Corpus:
     """The corpus of ``open_corpus``, from its index in ``home`` where there is one; else it is made.
 
     The index is of these files as they are (path, size, time of change), this seed, held-out share and mixture. It is written
     whole or not at all, by whoever comes first: a driver, before it starts ranks. Where it cannot be written, each reads the
-    tables.
+    tables. keep: False for whoever only looks, who writes nothing.
 
     Raises:
         UserError: see ``open_corpus``.
@@ -48,7 +48,8 @@ def indexed_corpus(data: TokenData, config: TrainConfig, home: Path) -> Corpus:
     found = _read(path, data, config)
     if found is None:
         found = open_corpus(data, **options)
-        _write(path, found)
+        if keep:
+            _write(path, found)
     return found
 
 
@@ -103,7 +104,8 @@ def _write(path: Path, corpus: Corpus) -> None:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
-        for other in path.parent.glob("corpus-*.npz"):  # of shards, or a configuration, that the run no longer has
+        # Of shards, or a configuration, that the run no longer has; or half written by a process that was killed.
+        for other in (*path.parent.glob("corpus-*.npz"), *path.parent.glob(".corpus-*.npz.*")):
             if other != path:
                 other.unlink(missing_ok=True)
     except OSError:  # a full disk, say: whatever needs the room will say so

@@ -21,6 +21,8 @@ CLASSES = {
     OWN_TYPE: "SluiceForCausalLM",
 }
 """Architectures that can be written and loaded, by ``model_type``, and their classes in transformers."""
+_YARN = {"beta_fast": 32, "beta_slow": 1}
+"""The only ends of yarn's ramp that ``rope.frequencies`` has, in turns; transformers' defaults too."""
 
 
 class Described(NamedTuple):
@@ -59,12 +61,16 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     """``model.safetensors`` of a folder, or the several files that its index names.
 
     Raises:
-        UserError: the index is no JSON.
+        UserError: the index is no JSON, or names no file.
     """
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return (folder / "model.safetensors",)
-    return tuple(folder / name for name in sorted(set(read_json(index).get("weight_map", {}).values())))
+    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    if not names:
+        msg = f"{index} names no file in its weight_map: fetch the model's index again, or remove an index that is not needed"
+        raise UserError(msg)
+    return tuple(folder / name for name in names)
 
 
 def read_shape(described: Mapping[str, Any], source: Path) -> Shape:
@@ -142,14 +148,17 @@ def _rope(described: Mapping[str, Any]) -> dict[str, Any]:
 def _scaling(rope: Mapping[str, Any], max_length: int) -> dict[str, Any] | None:
     kind = rope["rope_type"]
     known = {"rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings"}
-    strange = sorted(name for name in set(rope) - known if rope[name] is not None)
+    usual = _YARN if kind == "yarn" else {}
+    strange = sorted(name for name in set(rope) - known if rope[name] not in (None, usual.get(name)))
     if kind not in ("default", "linear", "yarn") or strange:
         more = f" with {', '.join(strange)}" if strange else ""
         msg = f"rotary positions are of type {kind!r}{more}: only default, linear and plain yarn can be loaded"
         raise UserError(msg)
     if kind == "default":
         return None
-    original = rope.get("original_max_position_embeddings") or round(max_length / rope["factor"])
+    # Where yarn names none, transformers takes the positions there are; linear angles depend on the factor alone.
+    unnamed = max_length if kind == "yarn" else round(max_length / rope["factor"])
+    original = rope.get("original_max_position_embeddings") or unnamed
     return {"method": kind, "factor": rope["factor"], "original_length": original}
 
 

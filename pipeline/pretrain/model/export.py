@@ -70,7 +70,7 @@ def hf_config(model: Transformer, eos_id: int) -> dict[str, Any]:
         "hidden_size": shape.dim,
         "initializer_range": 0.02,
         "intermediate_size": shape.ffn_dim,
-        "max_position_embeddings": model.max_length,
+        "max_position_embeddings": _positions(model),
         "mlp_bias": False,
         "num_attention_heads": shape.heads,
         "num_hidden_layers": shape.layers,
@@ -88,6 +88,14 @@ def hf_config(model: Transformer, eos_id: int) -> dict[str, Any]:
         "vocab_size": model.embedding.num_embeddings,
         **_experts(shape),
     }
+
+
+def _positions(model: Transformer) -> int:
+    """Linear scaling names no original length: who reads it divides the positions by the factor."""
+    scaling = model.shape.rope_scaling
+    if scaling is None or scaling.method != "linear":
+        return model.max_length
+    return max(model.max_length, round(scaling.factor * scaling.original_length))
 
 
 def _rope(shape: Shape) -> dict[str, Any]:

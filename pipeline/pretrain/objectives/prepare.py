@@ -94,9 +94,19 @@ def check_objective(objective: Objective, *, sequence_length: int, eos_id: int, 
             f"{_spare(vocab_size)}"
         )
         raise UserError(msg)
-    wrong = [one for one in ids if not 0 <= one < padded_vocabulary(vocab_size) or one == eos_id]
-    if wrong or len(set(ids)) < len(ids):
-        msg = f"mask_ids {wrong or list(ids)}: they must differ, be none of the EOS {eos_id} and lie in the embedding"
+    last = padded_vocabulary(vocab_size) - 1
+    beyond = [one for one in ids if one > last]
+    if beyond:
+        msg = (
+            f"mask_ids {beyond} lie behind the embedding, whose last id is {last}: name ids of special_tokens that "
+            f"train_tokenizer was given{_spare(vocab_size)}"
+        )
+        raise UserError(msg)
+    if eos_id in ids:
+        msg = (
+            f"mask_ids name {eos_id}, which ends every document: name ids of special_tokens that train_tokenizer was given"
+            f"{_spare(vocab_size)}"
+        )
         raise UserError(msg)
 
 

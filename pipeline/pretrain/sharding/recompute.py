@@ -22,6 +22,7 @@ _KEPT = frozenset(
         "aten._scaled_dot_product_flash_attention_for_cpu.default",
         "aten._scaled_dot_product_cudnn_attention.default",
         "aten._scaled_dot_product_efficient_attention.default",
+        "torch_attn._varlen_attn.default",
     }
 )
 """What ``selective`` keeps: matrix products and attention, nearly all of the arithmetic but half of the memory."""

@@ -31,5 +31,6 @@ def empty_model(job: Job) -> Transformer:
 def _model(job: Job, seed: int | None) -> Transformer:
     config, length = job.config, job.config.sequence_length
     if config.start is not None:
+        length = max(length, config.start.positions)
         return unfilled(config.shape, config.start.rows, max_length=length, attention=job.attention)
     return Transformer(config.shape, job.data.vocab_size, max_length=length, seed=seed, attention=job.attention)

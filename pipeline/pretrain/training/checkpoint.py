@@ -30,6 +30,12 @@ Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 
 FORMAT_VERSION = 1
 _COMPLETE = "complete.json"
+_MUON = "apart"
+"""Muon's rule: q, k and v, gate and up are matrices of their own. Checkpoints that name none took them as one."""
+_WHY = {
+    "corpus": " (other documents than it was trained on, as after a takedown)",
+    "optimizer.muon": " (an older Sluice, whose Muon took q, k and v as one matrix: only that one can go on with it)",
+}
 
 
 def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
@@ -45,6 +51,7 @@ def identity(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
         "training_tokens": corpus.tokens,
         "corpus": corpus.digest,
         **({"mixture": config.mixture.digest} if config.mixture else {}),
+        **({"optimizer.muon": _MUON} if config.optimizer == "muon" else {}),
     }
 
 
@@ -107,7 +114,7 @@ class Checkpoints:
         """Bring back the newest complete checkpoint, and ``extra``; returns its step, 0 where there is none.
 
         Raises:
-            UserError: it was written by another configuration; the message names the field.
+            UserError: it was written by another configuration, or in another format; the message names the field.
             RunFailedError: the last ``save`` could not be written.
         """
         self.wait()
@@ -115,6 +122,7 @@ class Checkpoints:
         if found is None:
             return 0
         complete = json.loads((found / _COMPLETE).read_text())
+        self._check_version(found, complete.get("format_version"))
         self._check_config(found, complete["config"])
         optimizers = _as_list(optimizer)
         weights, moments = get_state_dict(model, optimizers)
@@ -153,15 +161,22 @@ class Checkpoints:
             shutil.rmtree(leftover, ignore_errors=True)
         return latest(self._folder)
 
+    def _check_version(self, found: Path, version: object) -> None:
+        if version != FORMAT_VERSION:
+            msg = (
+                f"{found} has format_version {version!r}, this Sluice reads {FORMAT_VERSION}: go on with the Sluice that wrote "
+                f"it, or remove {self._folder} to start over"
+            )
+            raise UserError(msg)
+
     def _check_config(self, found: Path, theirs: Mapping[str, Any]) -> None:
         # A field that is younger than the checkpoint had no effect then, which is what its default means.
         theirs = {name: value for name, value in _defaults().items() if name in self._config} | dict(theirs)
         for name in sorted({*self._config, *theirs}):
             mine, other = self._config.get(name), theirs.get(name)
             if mine != other:
-                why = " (other documents than it was trained on, as after a takedown)" if name == "corpus" else ""
                 msg = (
-                    f"{found} was written with {name}={other!r}, this run has {mine!r}{why}: "
+                    f"{found} was written with {name}={other!r}, this run has {mine!r}{_WHY.get(name, '')}: "
                     f"set it back, or remove {self._folder} to start over"
                 )
                 raise UserError(msg)

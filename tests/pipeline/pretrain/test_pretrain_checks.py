@@ -28,13 +28,15 @@ from pipeline.pretrain.work import Pretrain
             {"objective": {"kind": "span", "mask_ids": [*range(100, 111)]}},
             "objective span needs 12 mask_ids for a sequence_length of 256, and there are 11: .*longer mean_span",
         ),
+        ({"objective": {"kind": "mlm", "mask_ids": [-1]}}, r"mask_ids \[-1\] are below 0"),
+        ({"objective": {"kind": "mlm", "mask_ids": [7, 7]}}, r"mask_ids name \[7\] more than once"),
         ({"shape": PRESETS["124m"], "preset": "350m"}, "shape and preset 350m both say"),
         (
             {"batch_size": 3},
             r"2 workers cannot share a batch of 3 sequences evenly \(2 is the default; write `workers: 1`\)",
         ),
     ],
-    ids=["ranks-alone", "ranks", "micro-batch", "masks", "spans", "shape", "workers"],
+    ids=["ranks-alone", "ranks", "micro-batch", "masks", "spans", "negative", "repeated", "shape", "workers"],
 )
 def test_fields_that_contradict_each_other_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
@@ -80,3 +82,26 @@ def test_spare_rows_are_offered_where_there_are_any(size: int, spare: bool) -> N
     with pytest.raises(UserError, match="special_tokens") as refused:
         check_objective(Objective(kind="mlm"), sequence_length=64, eos_id=0, vocab_size=size)
     assert ("spare rows" in str(refused.value)) is spare
+
+
+@pytest.mark.parametrize(
+    ("ids", "size", "said"),
+    [
+        # 2,000 ids are padded to 2,048 rows.
+        (
+            (99_999,),
+            2000,
+            r"mask_ids \[99999\] lie behind the embedding, whose last id is 2047: .*spare rows 2000 to 2047",
+        ),
+        (
+            (2048,),
+            2048,
+            r"mask_ids \[2048\] lie behind the embedding, whose last id is 2047: .*train_tokenizer was given$",
+        ),
+        ((0,), 2000, "mask_ids name 0, which ends every document: .*special_tokens"),
+    ],
+    ids=["spare", "full", "eos"],
+)
+def test_a_wrong_mask_is_told_by_its_cause(ids: tuple[int, ...], size: int, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_objective(Objective(kind="mlm", mask_ids=ids), sequence_length=64, eos_id=0, vocab_size=size)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.pretrain.config import TokenData, TrainConfig
+from pipeline.pretrain.config import Job, TokenData, TrainConfig
 from pipeline.pretrain.data import corpus_index
+from pipeline.pretrain.data.batches import checked_batches
 from pipeline.pretrain.data.corpus import Corpus, open_corpus
 from pipeline.pretrain.data.corpus_index import indexed_corpus
 from pipeline.pretrain.data.mixture import Mixture, Stage, Stratum
@@ -113,3 +114,25 @@ def test_one_shard_makes_no_index(tmp_path: Path, data: TokenData) -> None:
     alone = data.model_copy(update={"shards": data.shards[:1]})
     indexed_corpus(alone, config(), tmp_path / "home")
     assert not (tmp_path / "home").exists()
+
+
+def test_whoever_only_looks_writes_nothing(tmp_path: Path, data: TokenData) -> None:
+    home = tmp_path / "home"
+    assert told(indexed_corpus(data, config(), home, keep=False)) == told(opened(data, config()))
+    assert not home.exists()
+    indexed_corpus(data, config(), home)
+    before = list(home.iterdir())
+    job = Job(config=config(seed=1, batch_size=2, sequence_length=4), data=data, home=str(home))
+    checked_batches(job, 1, wait=False)
+    assert list(home.iterdir()) == before
+    checked_batches(job, 1)
+    assert list(home.iterdir()) != before
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path, data: TokenData) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / f".corpus-{'0' * 32}.npz.{'1' * 32}").write_bytes(b"half")
+    (home / ".others").write_bytes(b"")
+    indexed_corpus(data, config(), home)
+    assert sorted(path.name[:7] for path in home.iterdir()) == [".others", "corpus-"]

@@ -150,6 +150,41 @@ def test_what_cannot_be_loaded_is_said(tmp_path: Path, change: dict[str, Any], m
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, id="bare"),
+        pytest.param({"beta_fast": 32, "beta_slow": 1.0}, id="ramp"),
+        pytest.param({"original_max_position_embeddings": 16}, id="original"),
+    ],
+)
+def test_yarn_is_read_as_transformers_reads_it(tmp_path: Path, more: dict[str, Any]) -> None:
+    """Where no original length is named, it is that of the positions, 128: of 32, their quarter, this ramp is another."""
+    foreign(tmp_path)
+    path = tmp_path / "config.json"
+    yarn = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, **more}
+    changes = {"max_position_embeddings": 128, "rope_parameters": yarn}
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    other = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(logits(load_model(tmp_path).model), logits(other), rtol=0, atol=2e-5)
+
+
+def test_another_ramp_of_yarn_is_refused(tmp_path: Path) -> None:
+    foreign(tmp_path)
+    path = tmp_path / "config.json"
+    yarn = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "beta_fast": 16, "beta_slow": 1}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rope_parameters": yarn}))
+    with pytest.raises(UserError, match="of type 'yarn' with beta_fast: only"):
+        load_model(tmp_path)
+
+
+def test_an_index_that_names_no_file_is_refused(tmp_path: Path) -> None:
+    write_model(random_model(SMALL), tmp_path, eos_id=7)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(UserError, match=r"index\.json names no file in its weight_map"):
+        load_model(tmp_path)
+
+
 def test_missing_and_broken_files_are_said(tmp_path: Path) -> None:
     weights, config = write_model(random_model(SMALL), tmp_path, eos_id=7)
     with pytest.raises(UserError, match=r"model\.safetensors is not there: a model is a folder with"):

@@ -6,6 +6,7 @@ import json
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +70,34 @@ def test_another_configuration_is_refused_by_the_name_of_its_field(
     trained(make_job("same", steps=2))
     with pytest.raises(UserError, match=named):
         trained(make_job("same", steps=2, **change))
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what the only checkpoint says of itself."""
+    (path,) = folder.glob("step-*/complete.json")
+    complete = json.loads(path.read_text())
+    change(complete)
+    path.write_text(json.dumps(complete))
+
+
+def test_muon_of_the_old_rule_is_not_gone_on_with(make_job: MakeJob) -> None:
+    folder = trained(make_job("old", steps=2, optimizer="muon"))
+    trained(make_job("old", steps=2, optimizer="muon"))
+    rewrite(folder, lambda complete: complete["config"].pop("optimizer.muon"))
+    with pytest.raises(
+        UserError, match=r"optimizer\.muon=None, this run has 'apart' \(an older Sluice, whose Muon took q, k and v"
+    ):
+        trained(make_job("old", steps=2, optimizer="muon"))
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_another_format_is_refused(make_job: MakeJob, version: int | None) -> None:
+    folder = trained(make_job("format", steps=2))
+    rewrite(folder, lambda complete: complete.update(format_version=version))
+    with pytest.raises(
+        UserError, match=f"has format_version {version}, this Sluice reads 1: go on with the Sluice that"
+    ):
+        trained(make_job("format", steps=2))
 
 
 def test_what_is_only_how_it_runs_may_change(make_job: MakeJob) -> None:

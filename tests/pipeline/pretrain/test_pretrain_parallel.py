@@ -139,6 +139,8 @@ def test_what_a_killed_driver_left_is_removed_by_the_next(
     until = time.monotonic() + 120
     while time.monotonic() < until and not list(temporary.glob("*/rank-1.err")):
         time.sleep(0.02)
+    local.launch(job, 2, ("-c", ""))
+    assert len(list(temporary.iterdir())) == 2  # it lives: its folder stays
     os.kill(driver, signal.SIGKILL)
     os.waitpid(driver, 0)
     assert len(list(temporary.iterdir())) == 2

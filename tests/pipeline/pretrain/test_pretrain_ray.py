@@ -132,3 +132,39 @@ def test_what_cannot_start_is_refused_before_it_does(
 
     with pytest.raises(UserError, match=words):
         ray_entry.launch(make_job("no", **fields), ray_entry.Workers(count=count, least=least))
+
+
+@pytest.mark.parametrize(
+    ("least", "own", "expected"),
+    [
+        pytest.param(None, None, None, id="fixed"),
+        pytest.param(1, None, "30", id="elastic"),
+        pytest.param(1, "600", "600", id="own"),
+    ],
+)
+def test_only_elastic_workers_are_soon_asked_for_anew(
+    make_job: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    least: int | None,
+    own: str | None,
+    expected: str | None,
+) -> None:
+    """No cluster: the environment at the moment when Ray Train would take it over."""
+    from pipeline.pretrain import ray_entry
+
+    name = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+    monkeypatch.delenv(name, raising=False)
+    if own is not None:
+        monkeypatch.setenv(name, own)
+    seen: list[str | None] = []
+
+    class Trainer:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def fit(self) -> None:
+            seen.append(os.environ.get(name))
+
+    monkeypatch.setattr(ray_entry, "TorchTrainer", Trainer)
+    ray_entry.launch(make_job("places"), ray_entry.Workers(count=2, least=least))
+    assert seen == [expected]
+    assert os.environ.get(name) == own

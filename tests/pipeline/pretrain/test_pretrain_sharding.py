@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.errors import UserError
 from pipeline.pretrain.config import Experts, Job, TokenData, TrainConfig
@@ -20,6 +21,7 @@ from pipeline.pretrain.data.batch import Batch
 from pipeline.pretrain.model.transformer import Transformer
 from pipeline.pretrain.ranks import Agreement, Place
 from pipeline.pretrain.sharding import distribute as distributing
+from pipeline.pretrain.sharding import recompute as recomputing
 from pipeline.pretrain.sharding import replicated
 from pipeline.pretrain.sharding.distribute import distribute, groups, make_gradients
 from pipeline.pretrain.sharding.replicated import ReplicatedGradients
@@ -107,6 +109,24 @@ def test_what_is_computed_again_is_the_same(recompute: str, passes: int) -> None
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=0, atol=0, msg=name)
+
+
+def test_attention_by_document_is_kept() -> None:
+    """By the name under which the kernel is seen by what decides, on tensors without values."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    seen: list[str] = []
+
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    heads = torch.empty(8, 2, 16, dtype=torch.bfloat16, device="meta")
+    ends = torch.empty(3, dtype=torch.int32, device="meta")
+    with Names():
+        varlen.varlen_attn(heads, heads, heads, ends, ends, 4, 4)
+    assert [name for name in seen if "attn" in name]
+    assert {name for name in seen if "attn" in name} <= recomputing._KEPT
 
 
 def _gradients(model: Transformer) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from pipeline.pretrain.model.described import describe
 from pipeline.pretrain.model.export import export
 from pipeline.pretrain.model.load import load_model
 from pipeline.pretrain.ranks import Place
+from pipeline.pretrain.start import StartFrom
 from pipeline.pretrain.training.loop import train
 from pipeline.pretrain.training.metrics import read_metrics
 from tests.pipeline.pretrain.conftest import VOCABULARY, run_ranks
@@ -128,3 +129,51 @@ def test_a_checkpoint_of_a_training_from_another_model_is_refused(make_job: Make
     other = start.model_copy(update={"sha256": "cd" * 32})
     with pytest.raises(UserError, match=r"was written with start\.sha256='abab.*', this run has 'cdcd"):
         train(job.model_copy(update={"config": job.config.model_copy(update={"start": other})}), Place())
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [pytest.param(None, 16, id="plain"), pytest.param("yarn", 64, id="stretched")]
+)
+def test_shorter_sequences_take_no_positions_away(
+    make_job: MakeJob, theirs: Path, tmp_path: Path, method: str | None, expected: int
+) -> None:
+    """The model of 16 positions, plain or made 64, goes on with 8; what comes of it can be stretched from 16."""
+    folder = theirs
+    if method is not None:
+        job = stretched(make_job, theirs, "long").model_copy(update={"checkpoint_every": 1})
+        train(job.model_copy(update={"config": job.config.model_copy(update={"steps": 1})}), Place())
+        weights, _ = export(job, tmp_path / "long_export")
+        folder = weights.parent
+    begun = StartFrom(model=str(folder)).found()
+    shape = begun.shape(None, {}, 8)
+    short = continued(make_job, folder, "short", shape=shape, start=begun.recorded(), sequence_length=8, steps=1)
+    train(short, Place())
+    export(short, tmp_path / "short_export")
+    again = StartFrom(model=str(tmp_path / "short_export")).found()
+    assert again.described().max_length == expected
+    assert again.shape(None, {}, expected) == shape
+    wanted = RopeScaling(method="yarn", factor=8.0, original_length=16)
+    assert again.shape(None, {"rope_scaling": wanted}, 128).rope_scaling == wanted
+
+
+def test_a_linear_model_tells_its_original_length_by_its_positions(
+    make_job: MakeJob, theirs: Path, tmp_path: Path
+) -> None:
+    scaling = RopeScaling(method="linear", factor=4.0, original_length=16)
+    shape = StartFrom(model=str(theirs)).found().shape(None, {"rope_scaling": scaling}, 32)
+    job = continued(make_job, theirs, "linear", shape=shape, sequence_length=32, steps=1)
+    train(job, Place())
+    export(job, tmp_path / "export")
+    found = describe(tmp_path / "export" / "config.json")
+    assert (found.max_length, found.shape.rope_scaling) == (64, scaling)
+
+
+def test_a_smaller_factor_has_fewer_positions(make_job: MakeJob, theirs: Path, tmp_path: Path) -> None:
+    job = stretched(make_job, theirs, "long")
+    train(job.model_copy(update={"config": job.config.model_copy(update={"steps": 1})}), Place())
+    export(job, tmp_path / "export")
+    begun = StartFrom(model=str(tmp_path / "export")).found()
+    less = RopeScaling(method="yarn", factor=2.0, original_length=16)
+    assert begun.shape(None, {"rope_scaling": less}, 32).rope_scaling == less
+    with pytest.raises(UserError, match="has 32 positions, and sequence_length is 64"):
+        begun.shape(None, {"rope_scaling": less}, 64)

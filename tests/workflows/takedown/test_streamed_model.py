@@ -66,4 +66,4 @@ def test_a_model_that_goes_on_from_one_that_saw_it(tmp_path: Path, sluice: Call)
     assert {name: one["began_with"] for name, one in models.items()} == {"model": None, "again": "step model"}
     assert models["again"]["unknown"] is None
     in_words = sluice("takedown", out, "--urls", asked, "--dry-run").stdout
-    assert "it began with the weights of step model: if that model saw them, so did this one" in in_words
+    assert "it began with the weights of step model, which learned from them at steps " in in_words
