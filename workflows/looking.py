@@ -19,7 +19,7 @@ def around(
     ] = None,
     width: Annotated[int, typer.Option(min=0, help="Steps before and after.")] = 1,
     of: Annotated[
-        str | None, typer.Option("--of", help="Step of the recipe that trains.", show_default="the last one")
+        str | None, typer.Option("--of", help="Step of the recipe that trains.", show_default="the only one")
     ] = None,
 ) -> None:
     """Tell which documents were in the batches around a training step, one JSON line a step."""

@@ -11,8 +11,11 @@ from pipeline.pretrain.data.batches import checked_batches
 from tests.workflows.conftest import Call
 
 
-def test_a_run_is_asked_for_the_last_model_or_the_one_that_is_named(trained: Path, sluice: Call) -> None:
-    for named, options, steps in (("small_model", [], [1, 2]), ("model", ["--of", "model"], [1, 2, 3])):
+def test_a_run_is_asked_for_the_model_that_is_named(trained: Path, sluice: Call) -> None:
+    for named, options, steps in (
+        ("small_model", ["--of", "small_model"], [1, 2]),
+        ("model", ["--of", "model"], [1, 2, 3]),
+    ):
         home = trained / Run.open(str(trained))[named].folder
         _, source = checked_batches(Job.model_validate_json((home / "job.json").read_bytes()), 1)
         expected = [source.documents_of(source.rows(step)) for step in steps]
@@ -26,9 +29,10 @@ def test_a_run_is_asked_for_the_last_model_or_the_one_that_is_named(trained: Pat
 
 def test_what_cannot_be_told_is_refused(trained: Path, tmp_path: Path, sluice: Call) -> None:
     for arguments, words in (
+        ((trained,), "trains several models; name one with --of: model, small_model"),
         ((trained, "--of", "tokens"), "step 'tokens' does not train; there are: model, small_model"),
         ((trained, "--of", "modle"), "did you mean 'model'?"),
-        ((trained, "--step", 21), "step 21 is not in"),
+        ((trained, "--of", "model", "--step", 21), "step 21 is not in"),
         ((tmp_path,), "no run at"),
     ):
         told = sluice("around", *arguments)

@@ -29,7 +29,10 @@ def print_around(place: str, of: str | None, step: int | None, width: int) -> No
 def _home(run: Run, of: str | None) -> Path:
     """The folder in which a step trains."""
     training = [name for name in run.steps if run.nodes[name]["kind"] == "model"]
-    name = of or (training[-1] if training else None)
+    if of is None and len(training) > 1:
+        msg = f"{run.storage.uri} trains several models; name one with --of: {', '.join(training)}"
+        raise UserError(msg)
+    name = of or (training[0] if training else None)
     if name is None or (name in run.steps and name not in training):
         what = "has no step that trains" if name is None else f"step {name!r} does not train"
         msg = f"{run.storage.uri}: {what}; there are: {', '.join(training) or 'none'}"
