@@ -181,7 +181,11 @@ def test_an_objective_has_its_own_masks(make_job: MakeJob) -> None:
 
 @pytest.mark.parametrize("kind", ["prefix", "span", "mlm"])
 def test_ranks_know_the_targets_of_all_and_prepare_their_own(tmp_path: Path, kind: str) -> None:
-    job = packed_job(tmp_path, steps=4, objective=Objective(kind=kind, mask_ids=tuple(range(60, 80))))
+    packed = packed_job(tmp_path, steps=4)
+    spare = packed.data.vocab_size
+    masks = () if kind == "prefix" else tuple(range(spare, spare + 20))
+    objective = Objective(kind=kind, mask_ids=masks)
+    job = packed.model_copy(update={"config": packed.config.model_copy(update={"objective": objective})})
     asked: list[int] = []
 
     class Counted(Broken):
