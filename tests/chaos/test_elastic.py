@@ -16,8 +16,8 @@ from tests.chaos.conftest import Done
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.sweep, pytest.mark.timeout(1800)]
 
 LIMIT_S = 600
-ROUNDING = 1e-5
-"""One worker adds gradients in another order than two."""
+ROUNDING = 1e-3
+"""One worker adds gradients in another order than two, which grows with the steps: 5e-5 at step 24. Other batches differ by 1e-2."""
 
 
 def test_a_training_grows_with_a_node_and_shrinks_without_it(undisturbed: Done, tmp_path: Path) -> None:
