@@ -15,7 +15,7 @@ def trained_step(named: str) -> Dataset:
     run, step = _run_and_step(named)
     dataset = run[step or _only_model(run, named)]
     if dataset.kind != "model":
-        there = ", ".join(_models(run)) or "none"
+        there = ", ".join(models(run)) or "none"
         msg = f"step {dataset.name!r} of {run.storage.uri} trains no model; there are: {there}"
         raise UserError(msg)
     if not dataset.commits:
@@ -52,14 +52,15 @@ def _run_and_step(named: str) -> tuple[Run, str | None]:
         raise UserError(msg) from error
 
 
-def _models(run: Run) -> list[str]:
+def models(run: Run) -> list[str]:
+    """The steps of a run that train."""
     return [name for name in run.steps if run.nodes[name]["kind"] == "model"]
 
 
 def _only_model(run: Run, named: str) -> str:
-    models = _models(run)
-    if len(models) != 1:
-        those = f"several models; name one: {', '.join(f'{named}:{name}' for name in models)}"
-        msg = f"{named} trained {those if models else 'no model'}"
+    there = models(run)
+    if len(there) != 1:
+        those = f"several models; name one: {', '.join(f'{named}:{name}' for name in there)}"
+        msg = f"{named} trained {those if there else 'no model'}"
         raise UserError(msg)
-    return models[0]
+    return there[0]

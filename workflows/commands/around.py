@@ -10,6 +10,7 @@ import typer
 from pipeline.dataset import Run
 from pipeline.errors import UserError
 from pipeline.pretrain.around import JOB_FILE, around
+from pipeline.pretrain.trained import models
 from pipeline.stores import is_uri
 
 
@@ -28,7 +29,7 @@ def print_around(place: str, of: str | None, step: int | None, width: int) -> No
 
 def _home(run: Run, of: str | None) -> Path:
     """The folder in which a step trains."""
-    training = [name for name in run.steps if run.nodes[name]["kind"] == "model"]
+    training = models(run)
     if of is None and len(training) > 1:
         msg = f"{run.storage.uri} trains several models; name one with --of: {', '.join(training)}"
         raise UserError(msg)
