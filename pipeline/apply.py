@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from pipeline.chain import Rejection, Rows, run_map, stretches
 from pipeline.documents import as_documents, text_bytes
+from pipeline.dropped import KeepText, dropped_rows
 from pipeline.errors import UserError
 from pipeline.filter_run import run_filters
 from pipeline.groups import Named
 from pipeline.ledger import Count, Ledger, merge_counts
 from pipeline.operator import Map, Operator
-from pipeline.rejects import KeepText, align, dropped_schema, languages, quarantine_schema, sources
+from pipeline.rejects import by_language, by_source, quarantine_schema
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Chain:
             else:
                 run_filters(stretch, rows, rejection, at)
         schema = rows.docs.schema
-        dropped = _together(rows.dropped, dropped_schema(schema))
-        quarantined = _together(rows.quarantined, quarantine_schema(schema))
+        dropped = dropped_rows(rows.dropped, schema)
+        quarantined = pa.concat_tables([quarantine_schema(schema).empty_table(), *rows.quarantined])
         ledger = _account(docs, rows, dropped, quarantined)
         ledger.check(" -> ".join(operator.name for operator in self.operators))
         return Outcome(rows.docs, dropped, quarantined, ledger)
@@ -102,10 +103,6 @@ _PREPARED: WeakValueDictionary[int, Operator] = WeakValueDictionary()
 """By identity: equal operators may have prepared something of their own, and a user's may hold what cannot be hashed."""
 
 
-def _together(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    return pa.concat_tables([align(table, schema) for table in tables]) if tables else schema.empty_table()
-
-
 def _account(docs: pa.Table, rows: Rows, dropped: pa.Table, quarantined: pa.Table) -> Ledger:
     ledger = Ledger(flows=rows.flows)
     ledger.into = Count(docs.num_rows, int(text_bytes(docs).to_numpy().sum()))
@@ -124,4 +121,4 @@ def _account(docs: pa.Table, rows: Rows, dropped: pa.Table, quarantined: pa.Tabl
 
 def _groups(table: pa.Table, sizes: npt.NDArray[np.int64]) -> dict[str, Count]:
     """Counts by ``source|language``."""
-    return Named.of(sources(table)).and_(Named.of(languages(table)), "|").count(sizes) if table.num_rows else {}
+    return by_source(table).and_(by_language(table), "|").count(sizes) if table.num_rows else {}

@@ -61,15 +61,11 @@ def _outside(bound: Bound, values: pa.Array, limits: Limits) -> BoolArray:
     low, high = limits
     if low is None and high is None:
         return np.zeros(len(values), np.bool_)
-    if pa.types.is_float64(values.type):  # a null becomes NaN, which no comparison holds for
-        numbers = values.to_numpy(zero_copy_only=False)
-        inside = np.ones(len(numbers), np.bool_)
+    if pa.types.is_float64(values.type) or (pa.types.is_integer(values.type) and not values.null_count):
+        numbers = values.to_numpy(zero_copy_only=False)  # a null becomes NaN, which no comparison holds for
         above, below = (np.greater, np.less) if bound.exclusive else (np.greater_equal, np.less_equal)
-        if low is not None:
-            inside &= above(numbers, low)
-        if high is not None:
-            inside &= below(numbers, high)
-        return ~inside
+        inside = [test(numbers, limit) for test, limit in ((above, low), (below, high)) if limit is not None]
+        return ~inside[0] if len(inside) == 1 else ~(inside[0] & inside[1])
     inside = pa.array(np.ones(len(values), np.bool_))
     above, below = (pc.greater, pc.less) if bound.exclusive else (pc.greater_equal, pc.less_equal)
     if low is not None:

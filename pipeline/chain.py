@@ -13,22 +13,22 @@ import pyarrow.compute as pc
 
 from pipeline.bisect import survive
 from pipeline.documents import one_chunk, text_bytes
+from pipeline.dropped import Dropped, KeepText, Verdicts
 from pipeline.errors import RunFailedError, UserError
-from pipeline.groups import Named
 from pipeline.language_labels import places
 from pipeline.ledger import Flow
 from pipeline.operator import Filter, Map, Operator
-from pipeline.rejects import LANGUAGE_COLUMNS, KeepText, Verdicts, dropped_rows, languages, quarantined_rows
+from pipeline.rejects import LANGUAGE_COLUMNS, by_language, quarantined_rows
 
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass
 class Rows:
-    """The rows still in the stream, and the tables of those that left it."""
+    """The rows still in the stream, and those that left it."""
 
     docs: pa.Table
-    dropped: list[pa.Table] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     quarantined: list[pa.Table] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
 
@@ -98,14 +98,14 @@ def run_map(operator: Map, rows: Rows, rejection: Rejection) -> None:
     if mask is not None:
         empty &= mask
     alive = ~failed & ~empty
-    names = Named.of(languages(before))
+    names = by_language(before)
     flow = Flow(operator.name, names.count(sizes), names.count(new_sizes, alive), time.process_time() - started)
     rows.flows.append(flow)
     if empty.any():
         gone = np.flatnonzero(empty)
         old_text = after.set_column(after.column_names.index("text"), "text", before["text"])
         verdicts = Verdicts.alike(len(gone), operator.name, "nothing_left")
-        left = dropped_rows(old_text, gone, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
+        left = Dropped.of(old_text, gone, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
         rows.dropped.append(left)
     quarantine(rows, before, operator, [(int(chosen[f.row]), f.error) for f in failures], rejection)
     rows.docs = after if alive.all() else after.filter(pa.array(alive)).combine_chunks()

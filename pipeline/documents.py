@@ -134,4 +134,7 @@ def text_bytes(table: pa.Table) -> pa.Array:
     """UTF-8 bytes of each text, int64, 0 where the text is null."""
     import pyarrow.compute as pc  # keeps this module free to import in readers' child processes
 
-    return pc.fill_null(pc.cast(pc.binary_length(one_chunk(table["text"])), pa.int64()), 0)
+    sizes = pc.binary_length(one_chunk(table["text"]))
+    if sizes.type != pa.int64():
+        sizes = sizes.cast(pa.int64())
+    return pc.fill_null(sizes, 0) if sizes.null_count else sizes

@@ -13,11 +13,11 @@ from pipeline.bisect import Failure, survive
 from pipeline.bounds import broken, threshold
 from pipeline.chain import BoolArray, Rejection, Rows, applies, quarantine
 from pipeline.documents import text_bytes
+from pipeline.dropped import Dropped, Verdicts
 from pipeline.errors import UserError
-from pipeline.groups import Named
 from pipeline.ledger import Flow
 from pipeline.operator import Bound, Filter
-from pipeline.rejects import Verdicts, dropped_rows, language_column, languages
+from pipeline.rejects import by_language, language_column, languages
 
 
 def run_filters(
@@ -32,14 +32,14 @@ def run_filters(
         at(operator.name)
         state.take(operator)
     docs, sizes = state.docs, text_bytes(state.docs).to_numpy()
-    names = Named.of(languages(docs))
+    names = by_language(docs)
     for flow, into, out in state.flows:
         flow.into, flow.out = names.count(sizes, into), names.count(sizes, out)
         rows.flows.append(flow)
     gone = np.flatnonzero(state.judged)
     if gone.size:
         verdicts = state.verdicts.take(gone)
-        left = dropped_rows(docs, gone, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
+        left = Dropped.of(docs, gone, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
         rows.dropped.append(left)
     for operator in filters:
         quarantine(rows, docs, operator, state.failed.get(operator.name, []), rejection)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.documents import one_chunk
 from pipeline.ledger import Count
@@ -26,12 +26,20 @@ class Named:
     def of(cls, strings: pa.Array | pa.ChunkedArray) -> Named:
         """Names as they stand in a column without nulls."""
         array = one_chunk(strings) if isinstance(strings, pa.ChunkedArray) else strings
-        distinct = pc.unique(array)
-        codes = pc.index_in(array, distinct).to_numpy(zero_copy_only=False)
-        return cls(distinct.to_pylist(), codes.astype(np.int64))
+        encoded: Any = array.dictionary_encode()
+        return cls(encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64))
+
+    @classmethod
+    def alike(cls, rows: int, name: str) -> Named:
+        """The same name for every row."""
+        return cls([name] if rows else [], np.zeros(rows, np.int64))
 
     def and_(self, other: Named, separator: str) -> Named:
         """Both names of each row as one."""
+        if len(self.names) == 1:
+            return Named([f"{self.names[0]}{separator}{name}" for name in other.names], other.codes)
+        if len(other.names) == 1:
+            return Named([f"{name}{separator}{other.names[0]}" for name in self.names], self.codes)
         pairs, first, codes = np.unique(
             self.codes * max(len(other.names), 1) + other.codes, return_index=True, return_inverse=True
         )

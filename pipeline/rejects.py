@@ -1,46 +1,21 @@
-"""Rows that leave the stream: dropped ones with reason and measures, quarantined ones with their error."""
+"""What is told of every row that leaves the stream: source, language, excerpt; and quarantined rows with their error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from pipeline.documents import DROPPED_SCHEMA, EXCERPT_CHARS, QUARANTINE_SCHEMA, SCHEMA, one_chunk
+from pipeline.groups import Named
 from pipeline.operator import Map
 
-KeepText = Literal["sample", "all", "none"]
-
-_SAMPLE_ONE_IN = 10
 LANGUAGE_COLUMNS = ("language.label", "language", "lang")
 """Columns that may hold a row's language, the first there is."""
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """Why each of N rows was dropped: operator, reason, and the measured value beside the threshold, as text or None."""
-
-    operator: npt.NDArray[np.object_]
-    reason: npt.NDArray[np.object_]
-    value: npt.NDArray[np.object_]
-    threshold: npt.NDArray[np.object_]
-
-    @classmethod
-    def alike(
-        cls, rows: int, operator: str = "", reason: str = "", value: str | None = None, threshold: str | None = None
-    ) -> Verdicts:
-        """The same verdict for every row."""
-        return cls(*(np.full(rows, text, np.object_) for text in (operator, reason, value, threshold)))
-
-    def take(self, rows: npt.NDArray[np.int64]) -> Verdicts:
-        """Those of some rows."""
-        return Verdicts(self.operator[rows], self.reason[rows], self.value[rows], self.threshold[rows])
 
 
 def language_column(docs: pa.Table) -> str | None:
@@ -70,24 +45,20 @@ def sources(docs: pa.Table) -> pa.Array:
     return pc.fill_null(one_chunk(docs["source"]).cast(pa.string()), "")
 
 
+def by_language(docs: pa.Table) -> Named:
+    """``languages``, to count by."""
+    return Named.alike(docs.num_rows, "und") if language_column(docs) is None else Named.of(languages(docs))
+
+
+def by_source(docs: pa.Table) -> Named:
+    """``sources``, to count by."""
+    return Named.of(sources(docs)) if "source" in docs.column_names else Named.alike(docs.num_rows, "")
+
+
 def extras(schema: pa.Schema) -> list[pa.Field]:
     """The columns beyond the fixed ones: measures, and what rode along."""
     fixed = set(SCHEMA.names) | set(DROPPED_SCHEMA.names)
     return [field for field in schema if field.name not in fixed]
-
-
-def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of ``schema``, in its order; null where the table lacks one."""
-    if table.schema.equals(schema, check_metadata=True):
-        return table
-    columns, known = [], set(table.column_names)
-    for field in schema:
-        if field.name in known:
-            column = table[field.name]
-            columns.append(column if column.type == field.type else column.cast(field.type))
-        else:
-            columns.append(pa.nulls(table.num_rows, field.type))
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def scrubbed(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Table:
@@ -101,21 +72,21 @@ def scrubbed(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Table:
 def excerpts(docs: pa.Table, scrubbers: Sequence[Map], texts: pa.Array | None = None) -> pa.Array:
     """The first characters of each text, scrubbed; cut long first so that no address is cut in half.
 
-    texts: in place of those of ``docs``; may be cut already by ``_heads``, to ``_head_bytes`` at least.
+    texts: in place of those of ``docs``; may be cut already by ``heads``, to ``head_bytes`` at least.
     """
-    texts = _heads(one_chunk(docs["text"]), _head_bytes(scrubbers)) if texts is None else texts
+    texts = heads(one_chunk(docs["text"]), head_bytes(scrubbers)) if texts is None else texts
     if scrubbers:
         short = docs.set_column(docs.column_names.index("text"), "text", texts)
         texts = scrubbed(short, scrubbers)["text"].combine_chunks()
     return pc.utf8_slice_codeunits(texts, 0, EXCERPT_CHARS).cast(pa.string())
 
 
-def _head_bytes(scrubbers: Sequence[Map]) -> int:
+def head_bytes(scrubbers: Sequence[Map]) -> int:
     """Bytes of a text that its excerpt is made from: finding the n-th character would read all; 8 bytes hold 2 characters."""
     return (8 if scrubbers else 4) * EXCERPT_CHARS
 
 
-def _heads(texts: pa.Array, num_bytes: int, rows: npt.NDArray[np.int64] | None = None) -> pa.Array:
+def heads(texts: pa.Array, num_bytes: int, rows: npt.NDArray[np.int64] | None = None) -> pa.Array:
     """The whole characters in the first bytes of some texts, or of all (large_string); rows: int64, ascending."""
     chosen = np.arange(len(texts)) if rows is None else rows
     _, offsets, data = texts.buffers()
@@ -133,63 +104,10 @@ def _heads(texts: pa.Array, num_bytes: int, rows: npt.NDArray[np.int64] | None =
     pieces[::2], pieces[1::2] = begins, cuts
     buffer: Any = pieces
     halves = pa.Array.from_buffers(pa.large_string(), 2 * len(chosen) - 1, [None, pa.py_buffer(buffer), data])
-    heads = halves.take(pa.array(np.arange(0, 2 * len(chosen), 2)))
+    found = halves.take(pa.array(np.arange(0, 2 * len(chosen), 2)))
     if texts.null_count == 0:
-        return heads
-    return pc.if_else(texts.is_valid().take(pa.array(chosen)), heads, pa.scalar(None, pa.large_string()))
-
-
-def _kept_text(docs: pa.Table, rows: npt.NDArray[np.int64], keep: KeepText, scrubbers: Sequence[Map]) -> pa.Array:
-    if keep == "none" or len(rows) == 0:
-        return pa.nulls(len(rows), pa.large_string())
-    if keep == "all":
-        return scrubbed(docs.take(pa.array(rows)), scrubbers)["text"].combine_chunks()
-    ids: list[Any] = one_chunk(docs["id"].take(pa.array(rows))).cast(pa.binary()).fill_null(b"").to_pylist()
-    digest = xxhash.xxh3_64_intdigest
-    chosen = np.array([digest(i) for i in ids], np.uint64) % _SAMPLE_ONE_IN == 0
-    some = pa.array(rows[chosen])
-    # Scrubbers may look at other columns; without one there is no need to copy them.
-    text = scrubbed(docs.take(some), scrubbers)["text"] if scrubbers else docs["text"].take(some)
-    back = np.cumsum(chosen) - 1
-    return text.combine_chunks().take(pa.array(back, pa.int64(), mask=~chosen))
-
-
-def dropped_rows(
-    docs: pa.Table,
-    rows: npt.NDArray[np.int64],
-    verdicts: Verdicts,
-    sizes: npt.NDArray[np.int64],
-    keep: KeepText,
-    scrubbers: Sequence[Map],
-) -> pa.Table:
-    """Some rows of ``docs`` as dropped: DROPPED_SCHEMA, then every measure known so far.
-
-    docs still holds the text the verdict was about; its column is read in place, since most of these texts are not kept.
-    rows: int64 (R,), ascending. verdicts and sizes, int64 (R,), the UTF-8 bytes, are those of these rows alone.
-    """
-    place, no_text = docs.column_names.index("text"), pa.nulls(docs.num_rows, pa.large_string())
-    heads, text = (
-        _heads(one_chunk(docs["text"]), _head_bytes(scrubbers), rows),
-        _kept_text(docs, rows, keep, scrubbers),
-    )
-    docs = docs.set_column(place, "text", no_text).take(pa.array(rows))
-    columns = {
-        "language": languages(docs),
-        "operator": pa.array(verdicts.operator, pa.string()),
-        "reason": pa.array(verdicts.reason, pa.string()),
-        "value": pa.array(verdicts.value, pa.string()),
-        "threshold": pa.array(verdicts.threshold, pa.string()),
-        "bytes": pa.array(sizes, pa.int64()),
-        "excerpt": excerpts(docs, scrubbers, heads),
-        "text": text,
-    }
-    return _rejected(docs, columns, dropped_schema(docs.schema))
-
-
-def dropped_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema of dropped rows of documents with this schema."""
-    fixed = [pa.field(f.name, schema.field("id").type) if f.name == "id" else f for f in DROPPED_SCHEMA]
-    return pa.schema([*fixed, *extras(schema)])
+        return found
+    return pc.if_else(texts.is_valid().take(pa.array(chosen)), found, pa.scalar(None, pa.large_string()))
 
 
 def quarantine_schema(schema: pa.Schema) -> pa.Schema:
@@ -201,7 +119,7 @@ def quarantined_rows(
     docs: pa.Table, operator: str, errors: Sequence[str], sizes: npt.NDArray[np.int64], scrubbers: Sequence[Map]
 ) -> pa.Table:
     """Rows an operator raised on, with the error; the text stays only as a scrubbed excerpt."""
-    columns = {
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
         "source": sources(docs),
         "language": languages(docs),
         "operator": pa.repeat(operator, docs.num_rows).cast(pa.string()),
@@ -211,10 +129,11 @@ def quarantined_rows(
     }
     origin = one_chunk(docs["origin"]) if "origin" in docs.column_names else pa.nulls(docs.num_rows, pa.string())
     columns["origin"] = pc.fill_null(origin, "")
-    return _rejected(docs, columns, quarantine_schema(docs.schema))
+    return rejected(docs, columns, quarantine_schema(docs.schema))
 
 
-def _rejected(docs: pa.Table, columns: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
+def rejected(docs: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray], schema: pa.Schema) -> pa.Table:
+    """The columns of ``schema``: those given, else those of ``docs``, else null."""
     arrays, known = [], set(docs.column_names)
     for field in schema:
         column = columns.get(field.name)

@@ -10,13 +10,14 @@ from pydantic import SerializeAsAny
 
 from pipeline.apply import Chain, Outcome
 from pipeline.documents import text_bytes
+from pipeline.dropped import KeepText
 from pipeline.isolation import Limits, run_isolated
 from pipeline.ledger import Count, Flow, Ledger
 from pipeline.operator import Filter, Map
 from pipeline.parquet_shard import ParquetShard
 from pipeline.readers.batch import ReadBatch
 from pipeline.readers.read import Read
-from pipeline.rejects import KeepText, scrubbed, sources
+from pipeline.rejects import scrubbed, sources
 from pipeline.work import Extent, Node, Output, Result, Sink, StreamWork, Task, TaskPlan
 
 

@@ -38,4 +38,4 @@ class C4Paragraphs(Filter):
 
     def measure(self, docs: pa.Table) -> Mapping[str, pa.Array]:
         """One measure, int64."""
-        return {"third_longest_chars": nullable(third_longest(segments(docs)), pa.int64())}
+        return {"third_longest_chars": nullable(third_longest(segments(docs)), whole=True)}

@@ -79,10 +79,7 @@ class ChineseQuality(Filter):
     def measure(self, docs: pa.Table) -> Mapping[str, pa.Array]:
         """Ten measures: one count (int64), eight float64 and a string."""
         rows = chinese(segments(docs), ngram_chars=self.ngram_chars, long_line_chars=self.long_line_chars)
-        measures = {
-            name: nullable(row, pa.int64() if name == "num_chars" else None)
-            for name, row in zip(MEASURES, rows, strict=True)
-        }
+        measures = {name: nullable(row, whole=name == "num_chars") for name, row in zip(MEASURES, rows, strict=True)}
         share = rows[MEASURES.index("traditional_fraction")]
         script = np.where(share <= MIXED, "Hans", np.where(share >= 1 - MIXED, "Hant", "mixed"))
         return {**measures, "script": pa.array(script, pa.string(), mask=np.isnan(share))}

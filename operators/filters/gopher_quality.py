@@ -140,7 +140,7 @@ class GopherQuality(Filter):
             mine = np.flatnonzero(place == k)
             rows[-1, mine] = self._num_stop_words(found, lists[k], mine)[mine]
         return {
-            name: nullable(row, pa.int64() if "num_" in name else None)
+            name: nullable(row, whole="num_" in name)
             for name, row in zip(_NAMES[self.flavour], rows, strict=True)
             if name  # "" stands where a flavour has one measure fewer
         }

@@ -17,7 +17,8 @@ from pipeline.readers.options import Read
 from pipeline.readers.parquet import read_parquet
 from pipeline.takedown.suppression import Suppression, read_list
 
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 16 << 20
+"""Text of a table: its words, lines and n-grams take some twenty times as much while filters run over it."""
 
 
 def read_shard(

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import apply
+from pipeline.dropped import Dropped, Verdicts, dropped_rows
 from pipeline.groups import Named
 from pipeline.ledger import Count
 from pipeline.operator import Bound, Filter, Map
-from pipeline.rejects import Verdicts, dropped_rows, excerpts
+from pipeline.rejects import excerpts
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["a", "b|c", "a|b", "c", ""]), st.sampled_from(["c", "en", ""]), st.integers(0, 9)),
@@ -79,7 +80,8 @@ def test_dropped_rows_are_read_where_they_lie(rows: list[tuple[str | None, bool]
     docs = pa.table({"id": [str(k) for k in range(len(rows))], "text": pa.array(texts, pa.large_string())})
     gone = np.array([k for k, (_, drop) in enumerate(rows) if drop], np.int64)
     verdicts = Verdicts.alike(len(gone), "operator", "reason")
-    found = dropped_rows(docs, gone, verdicts, np.zeros(len(gone), np.int64), "all", scrubbers)
+    left = Dropped.of(docs, gone, verdicts, np.zeros(len(gone), np.int64), "all", scrubbers)
+    found = dropped_rows([left], docs.schema)
     clean = [text.replace("1", "") if text and scrubbers else text for text in texts]
     assert found["id"].to_pylist() == [str(k) for k in gone]
     assert found["text"].to_pylist() == [clean[k] for k in gone]

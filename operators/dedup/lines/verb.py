@@ -10,8 +10,8 @@ from operators.dedup.lines.counts import UnitCounts
 from operators.dedup.lines.frequent import FrequentUnits
 from operators.dedup.lines.removal import Keep, Leftover, Removal, WithoutUnits
 from operators.dedup.lines.units import Scope, Unit, Units
+from pipeline.dropped import KeepText
 from pipeline.errors import UserError
-from pipeline.rejects import KeepText
 from pipeline.value import Value
 from pipeline.work import Node
 

@@ -12,9 +12,9 @@ from operators.dedup.substrings.cuts import CutSpans, MostlyRepeated, Removal
 from operators.dedup.substrings.matches import Matches
 from operators.dedup.substrings.windows import AskedWindows, Repeats
 from operators.kernels.winnowing import MOST_TOKENS
+from pipeline.dropped import KeepText
 from pipeline.errors import UserError
 from pipeline.operator import Filter, Map
-from pipeline.rejects import KeepText
 from pipeline.value import Strings, Value
 from pipeline.work import Node
 

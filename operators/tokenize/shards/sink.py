@@ -14,8 +14,8 @@ from operators.tokenize.encoder import Encoder
 from operators.tokenize.shards.accounting import NAME, count_documents, count_dropped, new_ledger
 from operators.tokenize.shards.writer import ShardWriter
 from pipeline.documents import as_documents
+from pipeline.dropped import Dropped, Verdicts, dropped_rows
 from pipeline.parquet_shard import ParquetShard
-from pipeline.rejects import Verdicts, dropped_rows
 from pipeline.work import Output, Result, Sink, Task
 
 DROPPED = ".dropped.parquet"
@@ -82,6 +82,7 @@ class TokenizeSink(Sink):
     def _drop(self, docs: pa.Table, sizes: npt.NDArray[np.int64]) -> None:
         verdicts = Verdicts.alike(len(sizes), NAME, "no_tokens", "0", "1")
         verdicts.reason[sizes == 0] = "empty"
-        rows = dropped_rows(docs, np.arange(docs.num_rows), verdicts, sizes, "sample", ())
+        left = Dropped.of(docs, np.arange(docs.num_rows), verdicts, sizes, "sample", ())
+        rows = dropped_rows([left], docs.schema)
         self._dropped.add(rows)
         count_dropped(self._ledger, rows)
