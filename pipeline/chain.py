@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bisect import survive
-from pipeline.documents import one_chunk, text_bytes
+from pipeline.documents import one_chunk, text_bytes, with_text
 from pipeline.dropped import Dropped, KeepText, Verdicts
 from pipeline.errors import RunFailedError, UserError
 from pipeline.language_labels import places
@@ -103,7 +103,7 @@ def run_map(operator: Map, rows: Rows, rejection: Rejection) -> None:
     rows.flows.append(flow)
     if empty.any():
         gone = np.flatnonzero(empty)
-        old_text = after.set_column(after.column_names.index("text"), "text", before["text"])
+        old_text = with_text(after, before["text"])
         verdicts = Verdicts.alike(len(gone), operator.name, "nothing_left")
         left = Dropped.of(old_text, gone, verdicts, sizes[gone], rejection.keep_text, rejection.scrubbers)
         rows.dropped.append(left)
@@ -154,5 +154,5 @@ def quarantine(
     # A scrubber that raised on a text cannot be trusted with its excerpt.
     if isinstance(operator, Map) and operator.scrubs:
         blank = pa.nulls(culprits.num_rows, pa.large_string())
-        culprits = culprits.set_column(culprits.column_names.index("text"), "text", blank)
+        culprits = with_text(culprits, blank)
     rows.quarantined.append(quarantined_rows(culprits, operator.name, errors, sizes, rejection.scrubbers))

@@ -95,7 +95,7 @@ def as_documents(table: pa.Table) -> pa.Table:
         msg = f"documents are a pyarrow.Table, got {type(table).__name__}; make one with {made}"
         raise TypeError(msg)
     for name, remedy in _ADD.items():
-        if name not in table.column_names:
+        if table.schema.get_field_index(name) < 0:
             msg = f"documents need a column {name!r}, got {table.column_names}; {remedy}"
             raise ValueError(msg)
     ids, text = (_plain(table.schema.field(name).type) for name in ("id", "text"))
@@ -128,6 +128,11 @@ def one_chunk(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array; copied only where it has several chunks, while ``combine_chunks`` copies a single one too."""
     array: Any = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     return array
+
+
+def with_text(docs: pa.Table, texts: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The documents with other texts."""
+    return docs.set_column(docs.schema.get_field_index("text"), "text", texts)
 
 
 def text_bytes(table: pa.Table) -> pa.Array:

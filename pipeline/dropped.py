@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from pipeline.documents import DROPPED_SCHEMA, one_chunk
+from pipeline.documents import DROPPED_SCHEMA, one_chunk, with_text
 from pipeline.operator import Map
 from pipeline.rejects import excerpts, extras, head_bytes, heads, languages, rejected, scrubbed
 
@@ -69,8 +69,7 @@ class Dropped:
         That column is read in place, since most of these texts are not kept. rows: int64 (R,), ascending. verdicts and
         sizes, int64 (R,), are those of these rows alone.
         """
-        place, no_text = docs.column_names.index("text"), pa.nulls(docs.num_rows, pa.large_string())
-        gone = docs.set_column(place, "text", no_text).take(pa.array(rows))
+        gone = with_text(docs, pa.nulls(docs.num_rows, pa.large_string())).take(pa.array(rows))
         first = heads(one_chunk(docs["text"]), head_bytes(scrubbers), rows)
         text = _kept_text(docs, rows, gone["id"], keep, scrubbers)
         return cls(gone, verdicts, sizes, excerpts(gone, scrubbers, first), text)

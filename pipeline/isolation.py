@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.apply import Chain, Outcome
-from pipeline.documents import text_bytes
+from pipeline.documents import text_bytes, with_text
 from pipeline.errors import RunFailedError
 from pipeline.ledger import Count, Ledger
 from pipeline.rejects import languages, quarantined_rows, sources
@@ -116,7 +116,7 @@ def _culprits(docs: pa.Table, culprits: dict[int, Death]) -> tuple[pa.Table, Led
     groups = [f"{s}|{n}" for s, n in zip(sources(docs).to_pylist(), languages(docs).to_pylist(), strict=True)]
     for row, death in sorted(culprits.items()):
         culprit, size = docs.slice(row, 1).combine_chunks(), int(sizes[row])
-        blank = culprit.set_column(docs.column_names.index("text"), "text", pa.nulls(1, pa.large_string()))
+        blank = with_text(culprit, pa.nulls(1, pa.large_string()))
         error = f"killed its process {ATTEMPTS} times of {ATTEMPTS}: {death.cause}"
         rows.append(quarantined_rows(blank, death.operator, [error], np.array([size]), ()))
         ledger.into.add(1, size)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.documents import DROPPED_SCHEMA, EXCERPT_CHARS, QUARANTINE_SCHEMA, SCHEMA, one_chunk
+from pipeline.documents import DROPPED_SCHEMA, EXCERPT_CHARS, QUARANTINE_SCHEMA, SCHEMA, one_chunk, with_text
 from pipeline.groups import Named
 from pipeline.operator import Map
 
@@ -40,7 +40,7 @@ def languages(docs: pa.Table) -> pa.Array:
 
 def sources(docs: pa.Table) -> pa.Array:
     """Source of each row, empty where the table has none."""
-    if "source" not in docs.column_names:
+    if docs.schema.get_field_index("source") < 0:
         return pa.repeat("", docs.num_rows)
     return pc.fill_null(one_chunk(docs["source"]).cast(pa.string()), "")
 
@@ -52,7 +52,7 @@ def by_language(docs: pa.Table) -> Named:
 
 def by_source(docs: pa.Table) -> Named:
     """``sources``, to count by."""
-    return Named.of(sources(docs)) if "source" in docs.column_names else Named.alike(docs.num_rows, "")
+    return Named.alike(docs.num_rows, "") if docs.schema.get_field_index("source") < 0 else Named.of(sources(docs))
 
 
 def extras(schema: pa.Schema) -> list[pa.Field]:
@@ -65,7 +65,7 @@ def scrubbed(docs: pa.Table, scrubbers: Sequence[Map]) -> pa.Table:
     """The rows with personal data taken out of their texts, each null text left null."""
     for scrubber in scrubbers:
         text = scrubber.map(docs)["text"]
-        docs = docs.set_column(docs.column_names.index("text"), "text", text)
+        docs = with_text(docs, text)
     return docs
 
 
@@ -76,7 +76,7 @@ def excerpts(docs: pa.Table, scrubbers: Sequence[Map], texts: pa.Array | None = 
     """
     texts = heads(one_chunk(docs["text"]), head_bytes(scrubbers)) if texts is None else texts
     if scrubbers:
-        short = docs.set_column(docs.column_names.index("text"), "text", texts)
+        short = with_text(docs, texts)
         texts = scrubbed(short, scrubbers)["text"].combine_chunks()
     return pc.utf8_slice_codeunits(texts, 0, EXCERPT_CHARS).cast(pa.string())
 

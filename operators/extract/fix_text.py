@@ -16,6 +16,7 @@ from pydantic import Field
 from operators.kernels.buffers import text_buffers
 from operators.kernels.clean import clean
 from operators.kernels.unicode_table import MARK, UNASSIGNED, unicode_flags
+from pipeline.documents import with_text
 from pipeline.operator import Map
 
 _LONG_RUN = 30
@@ -56,7 +57,7 @@ class FixText(Map):
         if self.max_replacement_fraction is not None:
             gone = pc.or_(gone, pa.array(share > self.max_replacement_fraction))
         text = pc.if_else(gone, pa.scalar(None, pa.large_string()), text)
-        docs = docs.set_column(docs.column_names.index("text"), "text", text)
+        docs = with_text(docs, text)
         return docs.append_column(self.column("replacement_fraction"), pa.array(share, mask=cleaned.chars == 0))
 
     def prepare(self) -> None:

@@ -13,6 +13,7 @@ from resiliparse.parse.html import HTMLTree
 
 from operators.kernels.buffers import text_buffers
 from operators.kernels.html_nesting import nesting_costs, warm
+from pipeline.documents import with_text
 from pipeline.operator import Map
 
 # What the HTML standard takes for the start of a tag, an end tag, a comment or a doctype.
@@ -72,9 +73,7 @@ class ExtractHtml(Map):
         budgets = np.where(sizes <= self.max_bytes, _FREE_NESTING + sizes, 0)
         nested = nesting_costs(texts.data, texts.offsets, budgets) > budgets
         pages = [self._page(column, row, int(sizes[row]), bool(nested[row])) for row in range(len(column))]
-        docs = docs.set_column(
-            docs.column_names.index("text"), "text", pa.array([page.text for page in pages], pa.large_string())
-        )
+        docs = with_text(docs, pa.array([page.text for page in pages], pa.large_string()))
         columns = {
             "title": pa.array([page.title for page in pages], pa.string()),
             "failure": pa.array([page.failure for page in pages], pa.string()),

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from operators.filters.boilerplate_lists import keys_of, phrase_table, shipped_languages
 from operators.kernels.boilerplate import COUNTS, without_listed_lines
 from operators.kernels.segmentation import segments
+from pipeline.documents import with_text
 from pipeline.operator import Map
 from pipeline.value import Strings
 
@@ -61,7 +62,7 @@ class BoilerplateLines(Map):
         """The texts without such lines, and three columns of what went."""
         found = segments(docs)
         edited = without_listed_lines(found, phrase_table(self.languages, self.phrases), self.max_line_chars)
-        docs = docs.set_column(docs.column_names.index("text"), "text", edited.text)
+        docs = with_text(docs, edited.text)
         for name, row in zip(COUNTS, edited.counts, strict=True):
             docs = docs.append_column(self.column(name), pa.array(row, pa.int64(), mask=~found.texts.valid))
         return docs

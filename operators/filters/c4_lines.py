@@ -13,6 +13,7 @@ from operators.filters.characters import Characters
 from operators.kernels import c4
 from operators.kernels.segmentation import Segments, segments
 from operators.kernels.short_lines import long_lines
+from pipeline.documents import with_text
 from pipeline.operator import Map
 
 Flavour = Literal["datatrove", "c4"]
@@ -120,10 +121,10 @@ class C4Lines(Map):
             lost = pc.fill_null(pc.utf8_length(text), 0).to_numpy(zero_copy_only=False)
             counts["removed_chars"] = counts["removed_chars"] + lost * gone
             text = pc.if_else(pa.array(gone), pa.scalar(None, pa.large_string()), text)
-        none = ~found.texts.valid
-        docs = docs.set_column(docs.column_names.index("text"), "text", text)
+        none = None if found.texts.valid.all() else ~found.texts.valid
+        docs = with_text(docs, text)
         for name, row in counts.items():
             docs = docs.append_column(self.column(name), pa.array(row, pa.int64(), mask=none))
-        codes = pa.array(np.maximum(page_rule, 0), pa.int32(), mask=none | (page_rule < 0))
+        codes = pa.array(np.maximum(page_rule, 0), pa.int32(), mask=(page_rule < 0) | ~found.texts.valid)
         rules = pa.DictionaryArray.from_arrays(codes, pa.array((*c4.PAGE_RULES, "javascript"))).cast(pa.string())
         return docs.append_column(self.column("page_rule"), rules)

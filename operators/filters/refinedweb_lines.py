@@ -11,6 +11,7 @@ from pydantic import Field
 
 from operators.kernels import refinedweb
 from operators.kernels.segmentation import segments
+from pipeline.documents import with_text
 from pipeline.operator import Map
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -64,7 +65,7 @@ class RefinedwebLines(Map):
         )
         result = refinedweb.pages(found, rules, _number(self.max_removed_word_fraction))
         none = ~found.texts.valid
-        docs = docs.set_column(docs.column_names.index("text"), "text", result.text)
+        docs = with_text(docs, result.text)
         for name, row in zip(refinedweb.COUNTS, result.counts, strict=True):
             docs = docs.append_column(self.column(name), pa.array(row, pa.int64(), mask=none))
         words, removed = (result.counts[refinedweb.COUNTS.index(name)] for name in ("words", "removed_words"))

@@ -11,6 +11,7 @@ from operators.filters.characters import Characters, code_points
 from operators.kernels.punctuation import SYMBOLS
 from operators.kernels.segmentation import segments
 from operators.kernels.symbol_lines import COUNTS, without_symbol_lines
+from pipeline.documents import with_text
 from pipeline.operator import Map
 
 
@@ -38,7 +39,7 @@ class SymbolLines(Map):
         found = segments(docs)
         symbols = SYMBOLS if self.symbols == "punctuation" else code_points(self.symbols)
         edited = without_symbol_lines(found, symbols, self.replacement)
-        docs = docs.set_column(docs.column_names.index("text"), "text", edited.text)
+        docs = with_text(docs, edited.text)
         for name, row in zip(COUNTS, edited.counts, strict=True):
             docs = docs.append_column(self.column(name), pa.array(row, pa.int64(), mask=~found.texts.valid))
         return docs

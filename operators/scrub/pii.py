@@ -12,6 +12,7 @@ from pydantic import model_validator
 from operators.kernels import pii_spans, replace_spans
 from operators.kernels.buffers import text_buffers
 from operators.kernels.pii_spans import EMAIL, IP, find_pii
+from pipeline.documents import with_text
 from pipeline.operator import Map
 from pipeline.value import Strings
 
@@ -80,6 +81,6 @@ class ScrubPii(Map):
             written: list[Any] = [offsets, data]
             buffers = [pa.array(valid).buffers()[1], *map(pa.py_buffer, written)]
             replaced = pa.Array.from_buffers(pa.large_string(), len(column), buffers)
-            docs = docs.set_column(docs.column_names.index("text"), "text", replaced)
+            docs = with_text(docs, replaced)
         docs = docs.append_column(self.column("emails"), pa.array(counts[EMAIL]))
         return docs.append_column(self.column("ips"), pa.array(counts[IP]))

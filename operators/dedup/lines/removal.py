@@ -18,7 +18,7 @@ from operators.dedup.lines.units import Found
 from operators.dedup.order import addresses
 from operators.kernels.unit_hashes import FIRST, LATER
 from operators.kernels.unit_removal import BoolArray, covered, without_units
-from pipeline.documents import text_bytes
+from pipeline.documents import text_bytes, with_text
 from pipeline.file_state import FileState, file_state
 from pipeline.operator import Bound, Filter, Map
 from pipeline.value import Strings
@@ -62,7 +62,7 @@ class WithoutUnits(Map):
         before = text_bytes(docs).to_numpy()
         if removed.any():
             text = without_units(found.texts, found.units, removed)
-            docs = docs.set_column(docs.column_names.index("text"), "text", text)
+            docs = with_text(docs, text)
         lost = before - text_bytes(docs).to_numpy()
         bounds = found.units.bounds
         measures = {

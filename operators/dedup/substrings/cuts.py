@@ -20,7 +20,7 @@ from operators.dedup.verdict_files import id_array
 from operators.kernels.buffers import large_strings, text_buffers
 from operators.kernels.cut_words import MARKS, cut_bytes
 from operators.kernels.replace_spans import replace_spans
-from pipeline.documents import ID_TYPE
+from pipeline.documents import ID_TYPE, with_text
 from pipeline.operator import Bound, Filter, Map
 from pipeline.parquet_shard import ParquetShard
 from pipeline.work import Output, Result, Sink, Task
@@ -67,7 +67,7 @@ class CutSpans(Map):
         cut = np.zeros(docs.num_rows, np.bool_)
         cut[rows] = True
         valid = texts.valid & ~(cut & (np.diff(offsets) == 0))
-        return docs.set_column(docs.column_names.index("text"), "text", large_strings(data, offsets, valid))
+        return with_text(docs, large_strings(data, offsets, valid))
 
 
 class MostlyRepeated(Filter):

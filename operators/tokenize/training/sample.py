@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from operators.dedup.order import id_pairs
+from pipeline.documents import with_text
 from pipeline.errors import UserError
 from pipeline.rejects import languages, sources
 from pipeline.value import Pairs, Strings, Value
@@ -139,4 +140,4 @@ def buckets(docs: pa.Table, seed: int) -> Buckets:
 def cut(docs: pa.Table, max_chars: int) -> pa.Table:
     """The same rows with long texts cut."""
     text = pc.utf8_slice_codeunits(docs["text"].combine_chunks(), 0, max_chars)
-    return docs.set_column(docs.column_names.index("text"), "text", text)
+    return with_text(docs, text)
