@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt $(VENV)/bin/python
 	touch $@
 
 test: setup  ## the test suite (about 13 minutes on 2 cores)
-	$(BIN)/pytest -q -n 2 -m "not ray"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not ray and not sweep"
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "ray and not sweep"
 
 check: setup  ## what a change must pass: style, types, layers, spelling
@@ -66,6 +66,7 @@ bench-dedup: setup  ## what deduplication finds and costs beside datatrove, text
 
 chaos: setup  ## the long kill sweep: more seeds than the test suite has
 	$(BIN)/pytest -q tests/chaos --chaos-seeds 40
+	$(BIN)/pytest -q tests/workflows/takedown -m sweep
 
 bench-tokenize: setup  ## encoding and training beside tokenizers, tiktoken and the fast engines (docs/benchmarks/tokenization.md); BENCH_DATA as for bench
 	$(BIN)/python -m benchmarks.tokenization $(BENCH_DATA)/base.jsonl.zst

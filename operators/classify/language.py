@@ -89,7 +89,8 @@ class Language(Filter):
 
     def rules(self) -> tuple[Rule, ...]:
         """The least score; off where nothing says which languages to keep."""
-        return (Rule("score", "score", min=self.min_score if self.keep or self.by_language is not None else None),)
+        on = bool(self.keep) or self.by_language is not None
+        return (Rule("min_score", "score", "score", self.min_score if on else None),)
 
     def prepare(self) -> None:
         """Load the model."""

@@ -75,14 +75,12 @@ class FinewebQuality(Filter):
         copies = _MAX_DUPLICATE[self.flavour] if copies == "flavour" else copies
         newlines = _MAX_NEWLINES[self.flavour] if newlines == "flavour" else newlines
         rules = (
-            (marked, "line_punct_ratio", self.min_punctuated_line_fraction, None),
-            ("short_line_fraction", "short_line_ratio", None, self.max_short_line_fraction),
-            ("duplicate_char_fraction", "char_dup_ratio", None, copies),
-            ("newlines_per_word", "list_ratio", None, newlines),
+            ("min_punctuated_line_fraction", marked, "line_punct_ratio", self.min_punctuated_line_fraction),
+            ("max_short_line_fraction", "short_line_fraction", "short_line_ratio", self.max_short_line_fraction),
+            ("max_duplicate_char_fraction", "duplicate_char_fraction", "char_dup_ratio", copies),
+            ("max_newlines_per_word", "newlines_per_word", "list_ratio", newlines),
         )
-        return tuple(
-            Rule(measure, reason, low, high, exclusive=self.flavour == "paper") for measure, reason, low, high in rules
-        )
+        return tuple(Rule(*rule, exclusive=self.flavour == "paper") for rule in rules)
 
     def prepare(self) -> None:
         """Compile or load the kernels."""

@@ -105,26 +105,26 @@ class GopherQuality(Filter):
     def rules(self) -> tuple[Rule, ...]:
         """The limits as the parameters set them, off or not."""
         summed = self.flavour in {"dclm", "dolma"}
-        symbols = (
-            ("gopher_too_many_symbols", None, self.max_symbols_per_word)
-            if summed
-            else ("gopher_too_many_hashes", None, self.max_hash_per_word)
-        )
         rules = (
-            (("gopher_short_doc", self.min_words, None), ("gopher_long_doc", None, self.max_words)),
+            (("min_words", "gopher_short_doc"), ("max_words", "gopher_long_doc")),
+            (("min_word_chars", "gopher_below_avg_threshold"), ("max_word_chars", "gopher_above_avg_threshold")),
             (
-                ("gopher_below_avg_threshold", self.min_word_chars, None),
-                ("gopher_above_avg_threshold", None, self.max_word_chars),
+                ("max_symbols_per_word", "gopher_too_many_symbols")
+                if summed
+                else ("max_hash_per_word", "gopher_too_many_hashes"),
             ),
-            (symbols,),
-            (("gopher_too_many_ellipsis", None, self.max_ellipsis_per_word),),
-            (("gopher_too_many_bullets", None, self.max_bullet_line_fraction),),
-            (("gopher_too_many_end_ellipsis", None, self.max_ellipsis_line_fraction),),
-            (("gopher_below_alpha_threshold", self.min_alpha_word_fraction, None),),
-            (("gopher_enough_stop_words", self.min_stop_words, None),),
+            (("max_ellipsis_per_word", "gopher_too_many_ellipsis"),),
+            (("max_bullet_line_fraction", "gopher_too_many_bullets"),),
+            (("max_ellipsis_line_fraction", "gopher_too_many_end_ellipsis"),),
+            (("min_alpha_word_fraction", "gopher_below_alpha_threshold"),),
+            (("min_stop_words", "gopher_enough_stop_words"),),
         )
         names = _NAMES[self.flavour]
-        return tuple(Rule(names[k], reason, low, high) for k in _ORDER[self.flavour] for reason, low, high in rules[k])
+        return tuple(
+            Rule(parameter, names[k], reason, getattr(self, parameter))
+            for k in _ORDER[self.flavour]
+            for parameter, reason in rules[k]
+        )
 
     def prepare(self) -> None:
         """Compile or load the kernels."""

@@ -89,7 +89,8 @@ class GopherRepetition(Filter):
         rules = [(pieces[k], _REASONS[k]) for k in _ORDER[self.flavour]]
         rules += [(f"top_{n}_gram", f"top_{n}_gram") for n in kernels.TOP_SIZES]
         rules += [(f"duplicate_{n}_gram", f"duplicated_{n}_n_grams") for n in kernels.DUPLICATE_SIZES]
-        return tuple(Rule(measure, reason, max=getattr(self, f"max_{measure}")) for measure, reason in rules)
+        named = ((f"max_{measure}", measure, reason) for measure, reason in rules)
+        return tuple(Rule(name, measure, reason, getattr(self, name)) for name, measure, reason in named)
 
     def prepare(self) -> None:
         """Compile or load the kernels."""

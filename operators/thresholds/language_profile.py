@@ -45,13 +45,18 @@ ByLanguage = Annotated[Literal["fineweb2"] | Artifact | None, AfterValidator(_no
 
 
 class Rule(NamedTuple):
-    """One limit as a parameter sets it; without min and max it is off."""
+    """One limit and the parameter that sets it, ``min_*`` or ``max_*``; a limit of None is off."""
 
+    parameter: str
     measure: str
     reason: str
-    min: float | None = None
-    max: float | None = None
+    limit: float | None
     exclusive: bool = False
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """Smallest and largest value that passes."""
+        return (self.limit, None) if self.parameter.startswith("min_") else (None, self.limit)
 
 
 class Profiled(Protocol):
@@ -69,6 +74,8 @@ _T = TypeVar("_T", bound=Profiled)
 def bounds_of(operator: _T, rules: Callable[[_T], Sequence[Rule]]) -> tuple[Bound, ...]:
     """The bounds of an operator: its own limits, and those of its profile for the languages that the profile names.
 
+    A language stands in a bound where the profile sets the bound's parameter for it, whatever the number: one that equals
+    the operator's own stays when that moves.
     rules: the limits of an operator from its parameters, off or not, always in the same order.
 
     Raises:
@@ -80,17 +87,15 @@ def bounds_of(operator: _T, rules: Callable[[_T], Sequence[Rule]]) -> tuple[Boun
 @lru_cache(maxsize=256)
 def _bounds_of(operator: Profiled, rules: Callable[[Any], Sequence[Rule]], state: FileState) -> tuple[Bound, ...]:
     del state  # part of the key only
-    theirs = {label: rules(_with(operator, label, own)) for label, own in parameters(operator).items()}
+    theirs = [(label, own, rules(_with(operator, label, own))) for label, own in parameters(operator).items()]
     found = []
     for k, rule in enumerate(rules(operator)):
-        differing = tuple(
-            (label, row[k].min, row[k].max) for label, row in theirs.items() if row[k][2:4] != rule[2:4]
-        )  # fmt: skip
-        if (rule.min, rule.max) != (None, None) or differing:
+        named = tuple((label, *row[k].limits) for label, own, row in theirs if rule.parameter in own)
+        low, high = rule.limits
+        if any(limit is not None for limit in (low, high, *(side for _, *sides in named for side in sides))):
             found.append(
-                Bound(rule.measure, reason=rule.reason, min=rule.min, max=rule.max,
-                      exclusive=rule.exclusive, by_language=differing)
-            )  # fmt: skip
+                Bound(rule.measure, reason=rule.reason, min=low, max=high, exclusive=rule.exclusive, by_language=named)
+            )
     return tuple(found)
 
 

@@ -141,8 +141,9 @@ class StepJudge:
             then[passes] = self._passed(number)
             for position in self._costly(number):
                 then[passes & rows.unmeasured(self._operators[position], position)] = self._undecided(position)
-            for position, own in reversed(self._by_operator(chosen).items()):
-                reached = here & ((first < 0) | (first >= own[0])) & rows.blank([self.rules[k] for k in own])
+            broken_at = np.array([*(r.position for r in self.rules), len(self._operators)], np.int32)[first]
+            for position, own in reversed(self._measuring_all(number)):
+                reached = here & (broken_at >= position) & rows.blank(own)
                 then[reached], rule[reached] = self._undecided(position), -1
             undone &= beyond & ~broken
         return Judged(was, then, rule)
@@ -197,13 +198,13 @@ class StepJudge:
         found = [position for position, other in enumerate(self._stretch) if other == number]
         return [position for position in reversed(found) if getattr(self._operators[position], "costly", False)]
 
-    def _by_operator(self, chosen: Sequence[int]) -> dict[int, list[int]]:
-        """Numbers of rules by the position of their operator, for those that measure every row of their stretch."""
-        found: dict[int, list[int]] = {}
-        for number in chosen:
-            if not self.rules[number].operator.costly:
-                found.setdefault(self.rules[number].position, []).append(number)
-        return found
+    def _measuring_all(self, number: int) -> list[tuple[int, list[Rule]]]:
+        """Filters of a stretch that measure every row of it: position and rules, those too that would be off now."""
+        found: dict[int, list[Rule]] = {}
+        for rule in (*self.rules_was, *self.rules):
+            if self._stretch[rule.position] == number and not rule.operator.costly:
+                found.setdefault(rule.position, []).append(rule)
+        return sorted(found.items())
 
     def _undecided(self, position: int) -> int:
         return self._codes[Fate("undecided", self._operators[position].name)]

@@ -13,6 +13,8 @@ from typer.testing import Result
 
 from operators.catalogue import NAMES
 from pipeline.dataset import Run
+from pipeline.report.units import size
+from pipeline.whatif.text_bytes import bytes_that_go
 from tests.workflows.conftest import LONG, Call, run_here
 from workflows.cli import app
 
@@ -113,6 +115,17 @@ def test_words_for_people(real: Path, sluice: Call) -> None:
     lines = [line.split() for line in out.splitlines()]
     assert ["kept", str(said["go"]["docs"]), "prose:gopher_short_doc"] in lines
     assert any(line[:2] == ["clean", str(said["kept"])] for line in lines)
+
+
+def test_bytes_that_are_estimated_are_marked(real: Path, sluice: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for = ("clean.prose.min_words=90", "--samples", "0")
+    assert "~" not in sluice("whatif", real / "run", *asked_for).stdout
+    monkeypatch.setattr("pipeline.whatif.answer.bytes_that_go", lambda *given: (bytes_that_go(*given)[0], False))
+    out = sluice("whatif", real / "run", *asked_for).stdout
+    go = step(asked(sluice, real / "run", *asked_for), "clean")["go"]
+    assert f"~{size(go['bytes'])}" in out
+    assert "~: estimated from the lengths of some of the texts" in out.splitlines()
+    assert (go["bytes"] > 0, go["bytes_exact"]) == (True, False)
 
 
 def test_a_setting_as_it_is_changes_nothing(real: Path, sluice: Call) -> None:

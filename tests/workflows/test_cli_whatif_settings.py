@@ -35,6 +35,9 @@ PROFILE = {
     label: {"gopher_quality": {"min_words": low, "max_word_chars": None, "min_word_chars": None}}
     for label, low in (("en", 20), ("zh", 5))
 }
+# Bullets are the general limit's own number for both languages, ellipses for one of them alone.
+PROFILE["en"]["gopher_quality"] |= {"max_bullet_line_fraction": 0.9, "max_ellipsis_line_fraction": 0.3}
+PROFILE["zh"]["gopher_quality"] |= {"max_bullet_line_fraction": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +139,43 @@ def test_a_histogram_draws_no_threshold_that_judges_no_row(limits: Path, sluice:
     lines = shown(sluice, limits, "--histogram", "clean.gopher_quality.num_words").splitlines()
     assert not any("gopher_short_doc" in line for line in lines)
     assert any("gopher_long_doc" in line for line in lines)
-    assert "limits differ by language: --by-language" in lines
+    assert "languages have limits of their own: --by-language" in lines
     lines = shown(sluice, limits, "--histogram", "clean.gopher_quality.num_words", "--by-language").splitlines()
     marks = {line.split("--")[1].strip() for line in lines if "gopher_short_doc" in line}
-    assert marks >= {">= 20  gopher_short_doc", ">= 5  gopher_short_doc"}
+    assert marks >= {">= 20  gopher_short_doc, en's own", ">= 5  gopher_short_doc, zh's own"}
     first = next(k for k, line in enumerate(lines) if "  language " in line)
     assert not any("gopher_short_doc" in line for line in lines[:first])
-    assert "limits differ by language: --by-language" not in lines
+    assert "languages have limits of their own: --by-language" not in lines
+
+
+def test_a_limit_of_a_languages_own_that_equals_the_general_one(limits: Path, sluice: Call) -> None:
+    name = "clean.gopher_quality.bullet_line_fraction"
+    lines = shown(sluice, limits, "--histogram", name).splitlines()
+    assert not any("gopher_too_many_bullets" in line for line in lines)
+    assert "languages have limits of their own: --by-language" in lines
+    lines = shown(
+        sluice, limits, "clean.gopher_quality.max_bullet_line_fraction=0.5", "--histogram", name, "--by-language"
+    ).splitlines()
+    marks = {line.split("--")[1].strip() for line in lines if "gopher_too_many_bullets, " in line}
+    assert marks == {f"<= 0.9  gopher_too_many_bullets, {label}'s own" for label in ("en", "zh")}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "reached"),
+    [("max_bullet_line_fraction", False), ("max_ellipsis_line_fraction", True)],
+    ids=["no language", "one language"],
+)
+def test_a_general_limit_reaches_no_language_with_the_same_limit_of_its_own(
+    limits: Path, sluice: Call, parameter: str, reached: bool
+) -> None:
+    # Below 0, every document goes that the general limit judges.
+    setting = f"clean.gopher_quality.{parameter}=-1"
+    answer = asked(sluice, limits, setting)
+    (step,) = answer["steps"]
+    going = {name for name, line in step["by_language"].items() if line["go"]["docs"]}
+    assert going == ({"zh"} if reached else set())
+    assert len(answer["notes"]) == (not reached)
+    assert step["then"] == run(sluice, limits, f"again-{parameter}", setting)
 
 
 # -- what cannot be judged or drawn -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pipeline.operator import Bound
 from pipeline.report.units import number
 from pipeline.whatif.bins import Edge
 from pipeline.whatif.histogram import PARTS, Counts, Distribution, Measured, limits
+from pipeline.whatif.reach import by_general_limits
 from pipeline.whatif.rejudge import StepJudge
 from workflows.commands.cat import one_line
 from workflows.commands.terminal import Terminal
@@ -113,7 +114,7 @@ def _marks(judge: StepJudge, column: str, language: str | None, skipped: Collect
     """Thresholds as they were and as they would be."""
     was, then = (
         dict.fromkeys(
-            (edge, f"{sign} {number(limit)}  {rule.bound.reason}")
+            (edge, f"{sign} {number(limit)}  {rule.bound.reason}{_whose(rule.bound, language)}")
             for rule in rules
             if rule.column == column and rule.bound not in skipped
             for edge, sign, limit in _sides(rule.bound, language)
@@ -123,6 +124,11 @@ def _marks(judge: StepJudge, column: str, language: str | None, skipped: Collect
     found = [Mark(edge, f"was {text}" if (edge, text) not in then else text) for edge, text in was]
     found += [Mark(edge, f"then {text}") for edge, text in then if (edge, text) not in was]
     return sorted(found, key=lambda mark: mark.edge)
+
+
+def _whose(bound: Bound, language: str | None) -> str:
+    """Tells a language's own limit from the general one, which may be the same number."""
+    return "" if language is None or by_general_limits(bound, {language: 1}) else f", {one_line(language)}'s own"
 
 
 def _sides(bound: Bound, language: str | None) -> Iterator[tuple[Edge, str, float]]:

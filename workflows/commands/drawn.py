@@ -94,7 +94,7 @@ def print_histogram(drawn: Drawn, measured: Measured, screen: Terminal) -> None:
     if len(order) > _MOST_LANGUAGES:
         print(f"{len(order) - _MOST_LANGUAGES} more languages are in --json")
     if differ and not drawn.by_language:
-        print("limits differ by language: --by-language")
+        print("languages have limits of their own: --by-language")
     print(legend(screen, changed=bool(drawn.judge.changed)))
 
 

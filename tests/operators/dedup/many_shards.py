@@ -18,8 +18,8 @@ from tests.operators.dedup import runner
 from tests.operators.dedup.lines import runner as lines_runner
 from tests.operators.dedup.substrings import runner as substrings_runner
 
-NUM_SHARDS = NUM_PARTITIONS = 24  # the time grows with the square
-MOST_FILES = 24
+NUM_SHARDS = NUM_PARTITIONS = 20  # the time grows with the square
+MOST_FILES = 20
 CUT: dict[str, Any] = {"partitions": NUM_PARTITIONS}
 SHARED_LINE = "this very line stands in every one of the documents of all shards"
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-LENGTH = 20_000_000
-# Words, hashes and tables; measured: 42 of "a " (a word every two bytes), 29 of ideographs, 22 of the sentence.
+LENGTH = 10_000_000
+# Words, hashes and tables; measured: 42 of "a " (a word every two bytes), 30 of ideographs, 24 of the sentence.
 MOST_BYTES_A_BYTE = 60
 
 MEASURED = """\

@@ -21,6 +21,7 @@ from pipeline.errors import UserError
 from pipeline.fingerprint import digest
 from pipeline.operator import Bound
 from pipeline.value import Artifact
+from pipeline.whatif.rejudge import StepJudge
 
 FOLDER = Path(__file__).parents[3] / "operators" / "data" / "fineweb2"
 SHIPPED = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
@@ -104,7 +105,7 @@ def test_simplified_stop_words_stand_beside_traditional_ones() -> None:
     assert {"于", "於", "为", "為", "与", "與", "后", "後", "的"} <= set(words)
 
 
-def test_bounds_name_the_languages_that_differ(tmp_path: Path) -> None:
+def test_bounds_name_the_languages_with_limits_of_their_own(tmp_path: Path) -> None:
     profile = {
         "de": {"fineweb_quality": {"max_newlines_per_word": 0.152, "max_short_line_fraction": None}},
         "fr": {"fineweb_quality": {"max_newlines_per_word": 0.3}},
@@ -114,8 +115,17 @@ def test_bounds_name_the_languages_that_differ(tmp_path: Path) -> None:
     assert operator.bounds == (
         Bound("punctuated_line_fraction", reason="line_punct_ratio", min=0.12),
         Bound("short_line_fraction", reason="short_line_ratio", max=0.67, by_language=(("de", None, None),)),
-        Bound("newlines_per_word", reason="list_ratio", max=0.3, by_language=(("de", None, 0.152),)),
+        Bound("newlines_per_word", reason="list_ratio", max=0.3, by_language=(("de", None, 0.152), ("fr", None, 0.3))),
     )
+
+
+def test_a_language_whose_limit_is_off_like_the_general_one(tmp_path: Path) -> None:
+    profile = {"de": {"fineweb_quality": {"max_newlines_per_word": None}}}
+    off, on = (
+        FinewebQuality(by_language=own(tmp_path, profile), max_newlines_per_word=limit).bounds for limit in (None, 0.3)
+    )
+    assert [bound.reason for bound in off] == ["line_punct_ratio", "short_line_ratio", "char_dup_ratio"]
+    assert on[-1] == Bound("newlines_per_word", reason="list_ratio", max=0.3, by_language=(("de", None, None),))
 
 
 def test_a_limit_that_only_a_language_has(tmp_path: Path) -> None:
@@ -123,6 +133,13 @@ def test_a_limit_that_only_a_language_has(tmp_path: Path) -> None:
     plain = {f"max_{name}": None for name in GopherRepetition().measure(table(("a", "en")))}
     (bound,) = GopherRepetition(by_language=profile, **plain).bounds
     assert (bound.min, bound.max, bound.by_language) == (None, None, (("de", None, 0.2),))
+
+
+def test_languages_overwritten_later_are_refused_for_a_limit_like_the_general_one(tmp_path: Path) -> None:
+    profile = own(tmp_path, {"en": {"gopher_quality": {"min_words": 50}}})
+    was, then = ((GopherQuality(by_language=profile, min_words=least), Language()) for least in (40, 50))
+    with pytest.raises(UserError, match="the languages it went by are not stored"):
+        StepJudge(was, then)
 
 
 def test_a_score_for_each_language(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from tests.pipeline.pretrain.test_pretrain_loop import curve
 ray = pytest.importorskip("ray")
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[None]:
-    """Three cores of a Ray of its own, of which one may be imaginary."""
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Three cores of a Ray of its own, of which one may be imaginary; it takes some ten seconds to start and to end."""
     ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,20 @@ def cut(run: Path) -> None:
     (run / tokens.folder / "manifest.json").unlink()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inputs(tmp_path_factory.mktemp("windows") / "in")
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, sluice: Call) -> Path:
+    """A run that nobody disturbed."""
+    return made(sluice, folder, folder.parent / "whole", recipe=WINDOWS)
+
+
 @pytest.mark.parametrize("url", [MIDDLE, "http://host1.example/2/1"], ids=["in-the-first-window", "in-the-last"])
-def test_the_window_is_made_anew(tmp_path: Path, sluice: Call, url: str) -> None:
-    folder = write_inputs(tmp_path / "in")
-    run = made(sluice, folder, tmp_path / "run", recipe=WINDOWS)
-    whole = made(sluice, folder, tmp_path / "whole", recipe=WINDOWS)
+def test_the_window_is_made_anew(folder: Path, whole: Path, tmp_path: Path, sluice: Call, url: str) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
     cut(run)
     done = sluice("takedown", run, "--urls", write_list(tmp_path, url), "--yes")
     assert done.exit_code == 0, done.stderr + done.stdout
