@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from operators.kernels.blocks import BLOCK, bits_below, count_bits, get, one_of
+from operators.kernels.blocks import BLOCK, bits_below, count_bits, get, last_bit, one_of
 from operators.kernels.buffers import ByteArray, FlagArray
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.secret import fold, secret
@@ -155,7 +155,13 @@ def hash_bytes(data: ByteArray, first: int, last: int) -> int:
     """64-bit hash of ``data[first:last]`` as int64, another in every process."""
     one, other = secret(0), secret(1)
     result, position = fold((last - first) ^ one, other), first
-    while position + 8 <= last:
+    if last - first >= 16:
+        while position + 16 < last:
+            result = fold(load_word(data, position) ^ one, load_word(data, position + 8) ^ other ^ result)
+            position += 16
+        # The last 16 bytes, some of them once more: where a rest begins is left to chance.
+        return fold(load_word(data, last - 16) ^ one, load_word(data, last - 8) ^ other ^ result)
+    if position + 8 <= last:
         result = fold(result ^ one, load_word(data, position) ^ other)
         position += 8
     if position < last:
@@ -208,10 +214,7 @@ def slot_of(value: Any, mask: int) -> Any:
 @lean_kernel
 def table_mask(entries: int) -> int:
     """Slots, minus one, of a table at most half full with that many entries."""
-    size = 4
-    while size < 2 * entries:
-        size *= 2
-    return size - 1
+    return (2 << last_bit(max(2 * entries - 1, 2))) - 1
 
 
 @lean_kernel

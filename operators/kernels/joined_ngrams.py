@@ -123,71 +123,121 @@ def _extend_shared(listed: int, at: Any, grams: Grams, room: JoinScratch) -> Non
         found = 0
         for k in range(left):
             row, shared = get(grams.first, k), get(room.shared, k)
-            put(grams.gram, row, size if shared else max(size - 8, 8))
+            put(grams.gram, row, size if shared else (size - 8) & -int(size > _FIRST_PREFIX))
             put(grams.first, found, row)
             put(grams.key, found, get(grams.key, k))
             found += shared
         left = found
+        if left == 0:
+            return
 
 
 @lean_kernel
-def _list_candidates(n: int, num_words: int, listed: int, at: Any, grams: Grams) -> int:
-    """Of the listed places keep those of n-grams as much of which may occur elsewhere as was looked at."""
-    found = 0
+def _mark_short(listed: int, at: Any, grams: Grams, room: JoinScratch) -> None:
+    """Set bit 0 of ``grams.gram`` of the listed places whose 5 words are below 16 bytes and may occur elsewhere."""
+    left = 0
+    for k in range(listed):
+        place = get(grams.place, k)
+        begin, end = get(at, place), get(at, place + 5)
+        width = min(end - begin, 8)
+        inside = bits_below(8 * width)
+        head, tail = load_word(room.packed, begin) & inside, load_word(room.packed, end - width) & inside
+        put(grams.first, left, k)
+        put(grams.key, left, fold(head ^ secret(0), plus(tail, end - begin) ^ secret(1)))
+        left += end - begin < _FIRST_PREFIX
+    _mark(left, grams, room)
+    for k in range(left):
+        row = get(grams.first, k)
+        put(grams.gram, row, get(grams.gram, row) | get(room.shared, k))
+
+
+@lean_kernel
+def _needed(length: int) -> int:
+    """Bytes that must occur elsewhere for an n-gram of so many bytes to do so, of those looked at; 0 for short ones."""
+    return min(length & ~7, _PREFIX) & -int(length >= _FIRST_PREFIX)
+
+
+@lean_kernel
+def _list_candidates(n: int, num_words: int, listed: int, at: Any, grams: Grams) -> tuple[int, int]:
+    """List in ``grams.first`` the places whose n-gram may occur elsewhere; keep those whose (n + 1)-gram may.
+
+    Returns how many there are of the latter and of the former. An n-gram may occur elsewhere if as much of it may as was
+    looked at: for 5-grams below 16 bytes all of it, for longer n-grams below 16 bytes nothing.
+    """
+    kept, found, least = 0, 0, int(n == _SIZES[0])
     for k in range(listed):
         place, shared = get(grams.place, k), get(grams.gram, k)
-        length = get(at, min(place + n, num_words)) - get(at, place)
-        put(grams.place, found, place)
-        put(grams.gram, found, shared)
-        found += (place + n <= num_words) & ((length < _FIRST_PREFIX) | (shared >= min(length & ~7, _PREFIX)))
-    return found
+        begin, stop = get(at, place), place + n
+        length = get(at, min(stop, num_words)) - begin
+        longer = get(at, min(stop + 1, num_words)) - begin
+        put(grams.place, kept, place)
+        put(grams.gram, kept, shared)
+        put(grams.first, found, place)
+        kept += int(stop < num_words) & int(shared >= _needed(longer))
+        found += int(stop <= num_words) & int(shared | int(length >= _FIRST_PREFIX) >= _needed(length) | least)
+    return kept, found
 
 
 @lean_kernel
 def _digest(packed: ByteArray, begin: int, length: int) -> int:
-    """Hash of the length and of all bytes; shorter stretches than 16 as if zeros followed.
+    """Hash of the length and of all bytes: of both ends, up to 32 bytes without a branch, and of what lies between.
 
     Less than all would do for ordinary words; addresses that differ in the middle alone would all be compared in full.
     """
-    first = load_word(packed, begin) & bits_below(8 * length)
-    second = load_word(packed, begin + 8) & bits_below(max(8 * length - 64, 0))
-    end = max(begin + length - 16, 0)
-    one, other = secret(0), secret(1)
-    for k in range(begin + 16, begin + length - 16, 8):
-        first = fold(first ^ one, load_word(packed, k) ^ other)
-    digest = fold(first ^ one, plus(second, length) ^ other)
-    tail = fold(load_word(packed, end) ^ other, load_word(packed, end + 8) ^ one)
-    return fold(digest ^ one, tail & -int(length >= 16) ^ other)
+    end, width, half = begin + length, min(length, 8), 8 * int(length >= 16)
+    inside, one, other = bits_below(8 * width), secret(0), secret(1)
+    head, tail = load_word(packed, begin) & inside, load_word(packed, end - width) & inside
+    second, last = load_word(packed, begin + half) & inside, load_word(packed, end - width - half) & inside
+    digest = fold(head ^ one, plus(tail, length) ^ other)
+    for k in range(begin + 16, end - 16, 8):
+        digest = fold(digest ^ one, load_word(packed, k) ^ other)
+    return fold(digest ^ second, last ^ other)
 
 
 @lean_kernel
-def _scan_copies(n: int, listed: int, at: Any, grams: Grams, room: JoinScratch) -> int:
-    """Datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words."""
-    table, packed = grams.table, room.packed
-    for k in range(listed):
-        place = get(grams.place, k)
-        put(grams.key, k, _digest(packed, get(at, place), get(at, place + n) - get(at, place)))
-    _mark(listed, grams, room)
+def _drop_single(n: int, candidates: int, at: Any, grams: Grams, room: JoinScratch) -> int:
+    """Of the places in ``grams.first`` keep those whose n-grams may occur elsewhere, with their hashes in ``grams.key``."""
+    for k in range(candidates):
+        place = get(grams.first, k)
+        put(grams.key, k, _digest(room.packed, get(at, place), get(at, place + n) - get(at, place)))
+    _mark(candidates, grams, room)
     found = 0
-    for k in range(listed):
-        put(grams.first, found, k)
+    for k in range(candidates):
+        put(grams.first, found, get(grams.first, k))
+        put(grams.key, found, get(grams.key, k))
         found += get(room.shared, k)
-    mask = table_mask(found)
+    return found
+
+
+@lean_kernel
+def _scan_copies(n: int, candidates: int, at: Any, grams: Grams, room: JoinScratch) -> int:
+    """Datatrove's scan: code points of n-grams equal to one seen before, joined with nothing; each hit jumps n words.
+
+    candidates: how many places stand in ``grams.first``, ascending.
+    """
+    table, packed = grams.table, room.packed
+    if candidates < 2:
+        return 0
+    hashed = candidates > room.part_rows
+    if hashed:
+        candidates = _drop_single(n, candidates, at, grams, room)
+    mask = table_mask(candidates)
     clear(table, mask + 1)
     copied, free_from = 0, 0
-    for candidate in range(found):
-        k = get(grams.first, candidate)
-        place, digest = get(grams.place, k), get(grams.key, k)
+    for k in range(candidates):
+        place = get(grams.first, k)
         if place < free_from:
             continue
-        begin, length, slot = get(at, place), get(at, place + n) - get(at, place), slot_of(digest, mask)
+        begin, length = get(at, place), get(at, place + n) - get(at, place)
+        digest = get(grams.key, k) if hashed else _digest(packed, begin, length)
+        slot = slot_of(digest, mask)
         hit = False
         while get(table, slot) != 0 and not hit:
             other = get(table, slot) - 1
-            start = get(at, get(grams.place, other))
+            start = get(at, get(grams.first, other))
             hit = (
                 get(grams.key, other) == digest
-                and get(at, get(grams.place, other) + n) - start == length
+                and get(at, get(grams.first, other) + n) - start == length
                 and same_bytes(packed, start, begin, length)
             )
             slot = (slot + 1) & mask
@@ -195,6 +245,7 @@ def _scan_copies(n: int, listed: int, at: Any, grams: Grams, room: JoinScratch) 
             copied += get(grams.chars_before, place + n) - get(grams.chars_before, place)
             free_from = place + n
         else:
+            put(grams.key, k, digest)
             put(table, slot, k + 1)
     return copied
 
@@ -215,8 +266,9 @@ def joined_copies(
     _pack(data, words, bounds[0], bounds[1], room.packed, at)
     listed = _list_shared(num_words, at, grams, room)
     _extend_shared(listed, at, grams, room)
+    _mark_short(listed, at, grams, room)
     for n in _SIZES:
         if n > num_words or listed == 0:
             return
-        listed = _list_candidates(n, num_words, listed, at, grams)
-        out[n - _SIZES[0]] = _scan_copies(n, listed, at, grams, room) / chars
+        listed, candidates = _list_candidates(n, num_words, listed, at, grams)
+        out[n - _SIZES[0]] = _scan_copies(n, candidates, at, grams, room) / chars

@@ -6,7 +6,7 @@ from typing import Any
 
 from operators.kernels.blocks import get, put
 from operators.kernels.buffers import ByteArray, IntArray
-from operators.kernels.bytewise import slot_of, table_mask
+from operators.kernels.bytewise import table_mask
 from operators.kernels.compiled import lean_kernel
 
 PART_ROWS = 1 << 15
@@ -36,9 +36,9 @@ def _mark_at_once(keys: Any, rows: int, table: ByteArray, shared: ByteArray) -> 
     mask = 2 * table_mask(rows) + 1
     clear(table, mask + 1)
     for row in range(rows):
-        _note(table, slot_of(get(keys, row), mask))
+        _note(table, get(keys, row) & mask)
     for row in range(rows):
-        put(shared, row, get(table, slot_of(get(keys, row), mask)) >> 1)
+        put(shared, row, get(table, get(keys, row) & mask) >> 1)
 
 
 @lean_kernel
@@ -46,7 +46,7 @@ def _part_sizes(keys: Any, rows: int, parts: int, bounds: IntArray) -> None:
     """Fill ``bounds``: where each part begins, one place further on, so that ``_divide`` can move them up to their ends."""
     clear(bounds, parts + 2)
     for row in range(rows):
-        part = slot_of(get(keys, row), -1) >> _PART_SHIFT & (parts - 1)
+        part = get(keys, row) >> _PART_SHIFT & (parts - 1)
         put(bounds, part + 2, get(bounds, part + 2) + 1)
     for part in range(2, parts + 2):
         put(bounds, part, get(bounds, part) + get(bounds, part - 1))
@@ -54,12 +54,12 @@ def _part_sizes(keys: Any, rows: int, parts: int, bounds: IntArray) -> None:
 
 @lean_kernel
 def _divide(keys: Any, rows: int, parts: int, bounds: IntArray, entries: IntArray) -> None:
-    """Fill ``entries`` with the rows, part by part and ascending in each, below 32 bits of the slot."""
+    """Fill ``entries`` with the rows, part by part and ascending in each, below 32 bits of the hash."""
     for row in range(rows):
-        slot = slot_of(get(keys, row), -1)
-        part = slot >> _PART_SHIFT & (parts - 1)
+        key = get(keys, row)
+        part = key >> _PART_SHIFT & (parts - 1)
         at = get(bounds, part + 1)
-        put(entries, at, slot << 32 | row)
+        put(entries, at, key << 32 | row)
         put(bounds, part + 1, at + 1)
 
 
@@ -69,8 +69,9 @@ def mark_shared(
 ) -> None:
     """Fill ``shared`` (rows,): 1 where a hash may occur in another row too, 0 where it does not.
 
-    keys: int64 (rows,); rows < 2**31. Many hashes are first divided by some of their bits into parts of about
-    ``part_rows``, so that time stays proportional: with one table for ten million, every look-up waits for memory.
+    keys: int64 (rows,), hashes that hang on a secret in all bits, as ``fold`` makes them, for their lowest bits are the
+    slots; rows < 2**31. Many hashes are first divided by some of their bits into parts of about ``part_rows``, so that
+    time stays proportional: with one table for ten million, every look-up waits for memory.
     bounds (PART_BOUNDS,), entries (rows,), table (8 rows + 8,): scratch.
     """
     parts = 1

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.blocks import BLOCK, bits_below, first_bit, one_of, put
+from operators.kernels.blocks import BLOCK, bits_below, bits_from, first_bit, get, last_bit, one_of, put
 from operators.kernels.buffers import ByteArray, FlagArray, TextBuffers
 from operators.kernels.bytewise import (
     code_point,
     code_point_before,
     count_chars,
     hash_bytes,
+    is_abbreviation,
     is_closer,
     is_final_dot,
     next_byte,
@@ -32,8 +33,11 @@ NONEMPTY_LINES = 4
 _line_feeds = one_of(b"\n")
 _breaks = one_of(b"\n\v\f\r\x1c\x1d\x1e\xc2\xe2")
 """First bytes of all line breaks."""
-_ends = one_of((*b".!?", *range(0xC2, 0xF5)))
+_ends = one_of((*b".!?", 0xD8, 0xDB, 0xDC, 0xDF, *range(0xE0, 0xE4), 0xEA, 0xEF))
 """First bytes of all end marks."""
+_NEAR = 16
+_blanks_near = one_of((code for code in range(128) if chr(code).isspace()), _NEAR, whole=True)
+_dots_and_high = one_of((46, *range(128, 256)), _NEAR, whole=True)
 
 _HIGH = -0x7F7F7F7F7F7F7F80
 
@@ -181,34 +185,51 @@ def sentence_stop(data: ByteArray, flags: FlagArray, first: int, position: int, 
 
 
 @lean_kernel
-def _next_end(data: ByteArray, flags: FlagArray, position: int, last: int) -> int:
-    """Position of the first end mark from ``position`` on, or ``last``."""
-    while position < last:
-        marks = _ends(data, position) & bits_below(last - position)
-        while marks != 0:
-            stop = position + first_bit(marks)
-            if data[stop] < 128 or flags[code_point(data, stop)[0]] & SENTENCE_END:
-                return stop
-            marks &= marks - 1
-        position += BLOCK
-    return last
+def _plain_end(data: ByteArray, begin: int, position: int, last: int) -> int:
+    """Whether the sentence from ``begin`` on ends at a mark where the bytes next to it tell (1 or 0), else -1.
+
+    They do for an ASCII mark at the very end or before a letter or digit, and before a blank, of a dot behind an ASCII word.
+    """
+    byte, following = get(data, position), get(data, position + 1) if position + 1 < last else -1
+    if byte >= 128 or position < _NEAR:
+        return -1
+    if following < 0:
+        return 1
+    if 48 <= following <= 57 or 97 <= (following | 32) <= 122:
+        return 0
+    if following != 32 and following != 10:
+        return -1
+    if byte != 46:
+        return 1
+    blank = last_bit(_blanks_near(data, position - _NEAR))
+    size = _NEAR - 1 - blank
+    inner = _dots_and_high(data, position - _NEAR) >> (blank + 1)
+    if blank < 0 or size == 0 or inner != 0 or position - size < begin:
+        return -1
+    return 1 if size > 4 or not is_abbreviation(data, position - size, position) else -1
 
 
 @lean_kernel
 def count_sentences(data: ByteArray, flags: FlagArray, first: int, last: int) -> int:
     """Sentences of ``data[first:last]``, an unfinished last one included."""
-    sentences, position = 0, next_solid(data, flags, first, last)
-    begin = position
-    while position < last:
-        position = _next_end(data, flags, position, last)
-        if position == last:
-            return sentences + 1
-        stop, marks = sentence_stop(data, flags, begin, position, last)
-        if stop > 0:
-            sentences += 1
-            begin = next_solid(data, flags, max(stop, marks), last)
-        position = max(begin if stop > 0 else stop, marks)
-    return sentences + (begin < last)
+    sentences, begin, reach, block = 0, first, first, first
+    while block < last:
+        marks = _ends(data, block) & bits_below(last - block) & bits_from(max(reach - block, 0))
+        while marks != 0:
+            position = block + first_bit(marks)
+            marks &= marks - 1
+            plain = _plain_end(data, begin, position, last)
+            if plain >= 0:
+                sentences += plain
+                begin = position + 1 if plain else begin
+            elif get(data, position) < 128 or flags[code_point(data, position)[0]] & SENTENCE_END:
+                stop, reach = sentence_stop(data, flags, begin, position, last)
+                reach = max(stop, reach)
+                sentences += stop > 0
+                begin = reach if stop > 0 else begin
+                marks &= bits_from(reach - block)
+        block += BLOCK
+    return sentences + (next_solid(data, flags, begin, last) < last)
 
 
 @lean_kernel

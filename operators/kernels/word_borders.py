@@ -11,6 +11,7 @@ from operators.kernels.buffers import ByteArray, FlagArray, Int32Array, IntArray
 from operators.kernels.bytewise import code_point, is_final_dot
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.unicode_table import ALONE, MARK, PUNCTUATION, SPACE
+from operators.kernels.wrapping import plus
 
 SPLIT = 0
 UNICODE = 1
@@ -23,7 +24,12 @@ _apart = one_of(b';?!*()[]{}<>@#$%&"`')
 _digit_glue = one_of(b",:")
 _digits = one_of(b"0123456789")
 _high = one_of(range(128, 256))
-_special = one_of((*b".-'", *range(128, 256)))
+_letters = one_of((*range(65, 91), *range(97, 123)))
+_dots, _dashes, _quotes = one_of(b"."), one_of(b"-"), one_of(b"'")
+_joining_pairs = one_of((*range(0xC3, 0xCD), *range(0xCF, 0xD5)))
+"""First bytes of two that are always part of the word around them: Latin, Cyrillic, most of Greek's small letters."""
+_han, _e4, _from_b8 = one_of(range(0xE5, 0xEA)), one_of((0xE4,)), one_of(range(0xB8, 0xC0))
+"""First bytes of ideographs: E5 to E9 of nothing else, E4 if B8 and more follows (from U+4E00 on). No mark begins with either."""
 
 _JOINS, _OWN, _BLANK = 0, 1, 2
 
@@ -96,18 +102,58 @@ def _wide_special(data: ByteArray, flags: FlagArray, rule: int, position: int, e
 
 
 @lean_kernel
-def _kinds(data: ByteArray, rule: int, first: int, width: int, end: int) -> tuple[int, int, int]:
-    """(bytes that are no ASCII blanks, marks that are words, what needs a look) among ``width`` bytes from ``first`` on."""
+def _shifted_down(bits: int, places: int) -> int:
+    """The bits ``places`` (1 and more) lower, none from above."""
+    return bits >> places & bits_below(BLOCK - places)
+
+
+@lean_kernel
+def _plain_dots(dots: int, letters: int, digits: int, apart: int, blanks: int) -> tuple[int, int]:
+    """(dots that end a sentence, those that end none), of dots whose word needs no look.
+
+    The former stand before an ASCII blank, behind a word of five or more ASCII letters and nothing else, which is no abbreviation;
+    the latter before a letter or digit. A sum carries from the first letter of a word to the place behind its last.
+    """
+    starts = letters & (blanks | apart) << 1
+    behind = plus(letters, starts) & ~letters
+    long = letters & letters << 1
+    long = (long & long << 2 & letters << 4) << 1
+    return dots & behind & long & _shifted_down(blanks, 1), dots & _shifted_down(letters | digits, 1)
+
+
+@lean_kernel
+def _plain_wide(data: ByteArray, first: int, width: int, high: int) -> tuple[int, int]:
+    """(first bytes of ideographs that are words without marks, bytes beyond ASCII that need a look), of those in ``high``."""
+    pairs = _joining_pairs(data, first) & high & bits_below(width - 1)
+    han = _han(data, first) & high
+    small = _e4(data, first) & high
+    if small != 0:
+        han |= small & _shifted_down(_from_b8(data, first), 1)
+    alone = han & _shifted_down(~high | han, 3) & bits_below(max(width - 3, 0))
+    return alone, high & ~(pairs | pairs << 1 | alone | alone << 1 | alone << 2)
+
+
+@lean_kernel
+def _kinds(data: ByteArray, rule: int, first: int, width: int, end: int) -> tuple[int, int, int, int]:
+    """(bytes that are no ASCII blanks, marks that are words, what needs a look, borders around ideographs).
+
+    Of ``width`` bytes from ``first`` on.
+    """
     inside = bits_below(width)
-    solid = ~_blanks(data, first) & inside
+    solid, high, alone = ~_blanks(data, first) & inside, _high(data, first) & inside, 0
     if rule == SPLIT:
-        return solid, 0, _high(data, first) & inside
-    apart, glue = _apart(data, first), _digit_glue(data, first)
-    if glue != 0:
-        digits = _digits(data, first) & inside
-        after = first + width < end and 48 <= get(data, first + width) <= 57
-        apart |= glue & ~(digits >> 1 & bits_below(BLOCK - 1) | int(after) << (width - 1))
-    return solid, apart & inside, _special(data, first) & inside
+        return solid, 0, high, 0
+    digits, letters = _digits(data, first) & inside, _letters(data, first) & inside
+    after = first + width < end and 48 <= get(data, first + width) <= 57
+    glue = _shifted_down(digits, 1) | int(after) << (width - 1)
+    apart = (_apart(data, first) | _digit_glue(data, first) & ~glue) & inside
+    dots, dashes = _dots(data, first) & inside, _dashes(data, first) & inside
+    ends, joins = _plain_dots(dots, letters, digits, apart, ~solid & inside)
+    dashes &= dashes << 1 | _shifted_down(dashes, 1) | 1 << (width - 1)
+    special = dots & ~(ends | joins) | dashes | _quotes(data, first) & inside
+    if high != 0:
+        alone, high = _plain_wide(data, first, width, high)
+    return solid, apart | ends, special | high, alone | alone << 3
 
 
 @lean_kernel
@@ -140,12 +186,16 @@ def _settle(
 
 @lean_kernel
 def _emit(bits: int, first: int, row: int, rows: Any) -> int:
-    """Write ``first`` plus the place of each bit to rows; returns the next row."""
-    while bits != 0:
-        put(rows, row, first + first_bit(bits))
-        row += 1
-        bits &= bits - 1
-    return row
+    """Write ``first`` plus the place of each bit to rows; returns the next row. Rows behind it, up to 64, may be written.
+
+    Eight at a time whatever there are: how many is left to chance, and a wrong guess costs as much as the eight.
+    """
+    count = count_bits(bits)
+    for begin in range(row, row + count, 8):
+        for k in range(8):
+            put(rows, begin + k, first + first_bit(bits))
+            bits &= bits - 1
+    return row + count
 
 
 @lean_kernel
@@ -167,8 +217,8 @@ def find_borders(
         width = min(BLOCK, end - first)
         if first + width < end and get(data, first + width) == 39 and get(data, first + width - 1) | 32 == 110:
             width -= 1  # n't stays in one block
-        solid, apart, special = _kinds(data, rule, first, width, end)
-        borders = (solid ^ (solid << 1 | solid_before)) | apart | apart << 1 | apart_before
+        solid, apart, special, borders = _kinds(data, rule, first, width, end)
+        borders |= (solid ^ (solid << 1 | solid_before)) | apart | apart << 1 | apart_before
         if reach > first:  # what was looked at last goes on in this block
             borders |= 0 if kind == _JOINS or reach - first >= BLOCK else 1 << (reach - first)
             special &= bits_from(reach - first)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from operators.kernels.blocks import get, put
 from operators.kernels.buffers import ByteArray
-from operators.kernels.bytewise import same_bytes, slot_of, table_mask
+from operators.kernels.bytewise import load_word, same_bytes, slot_of, table_mask
 from operators.kernels.compiled import lean_kernel
 from operators.kernels.scratch import scratch
 from operators.kernels.shared_hashes import clear
@@ -99,9 +99,12 @@ def _find_word(data: ByteArray, words: Words, first: int, row: int, mask: int, g
             if digest >= 0:
                 return slot, number
             other, size = first + get(grams.first, number), get(words.size, row)
-            same = get(words.size, other) == size
-            if same and same_bytes(data, get(words.start, other), get(words.start, row), size):
-                return slot, number
+            if get(words.size, other) == size:
+                one, two = get(words.start, other), get(words.start, row)
+                differ = load_word(data, one) ^ load_word(data, two)
+                differ |= load_word(data, one + size - 8) ^ load_word(data, two + size - 8)
+                if differ == 0 and (size <= 16 or same_bytes(data, one, two, size)):
+                    return slot, number
         slot = (slot + 1) & mask
 
 
@@ -158,11 +161,15 @@ def number_frequent(
 def _list_pairs(num_words: int, least: int, grams: Grams) -> int:
     """List the places of two words both of which occur ``least`` times; returns how many there are."""
     count, found = grams.count[1], 0
+    left = get(grams.word, 0)
+    often = get(count, left) >= least
     for place in range(num_words - 1):
-        left, right = get(grams.word, place), get(grams.word, place + 1)
         put(grams.place, found, place)
         put(grams.gram, found, left)
-        found += (get(count, left) >= least) & (get(count, right) >= least)
+        left = get(grams.word, place + 1)
+        before = often
+        often = get(count, left) >= least
+        found += before & often
     return found
 
 

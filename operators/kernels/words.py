@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from operators.kernels.blocks import get, one_of, put
+from operators.kernels.blocks import count_bits, first_bit, get, one_of, put
 from operators.kernels.buffers import ByteArray, FlagArray, Int32Array, IntArray, TextBuffers
 from operators.kernels.bytewise import code_point, hash_short, hash_word
 from operators.kernels.compiled import lean_kernel
@@ -33,8 +33,8 @@ class Words(NamedTuple):
 
 
 _SHORT = 16
-_upper, _lower = one_of(range(65, 91), _SHORT), one_of(range(97, 123), _SHORT)
-_digits = one_of(range(48, 58), _SHORT)
+_upper, _lower = one_of(range(65, 91), _SHORT, whole=True), one_of(range(97, 123), _SHORT, whole=True)
+_digits, _continuations = one_of(range(48, 58), _SHORT, whole=True), one_of(range(0x80, 0xC0), _SHORT, whole=True)
 
 
 @lean_kernel
@@ -51,6 +51,16 @@ def _measure_slowly(data: ByteArray, flags: FlagArray, first: int, size: int, ro
 
 
 @lean_kernel
+def _flags_at(data: ByteArray, flags: FlagArray, first: int, places: int) -> int:
+    """Flags, or-ed, of the characters that begin at the places after ``first`` whose bits are set."""
+    union = 0
+    while places != 0:
+        union |= get(flags, code_point(data, first + first_bit(places))[0])
+        places &= places - 1
+    return union
+
+
+@lean_kernel
 def measure(data: ByteArray, flags: FlagArray, begin: int, first: int, last: int, words: Words) -> None:
     """Fill the other columns of rows [first, last), whose size is still the end less ``begin``.
 
@@ -60,7 +70,7 @@ def measure(data: ByteArray, flags: FlagArray, begin: int, first: int, last: int
         start = get(words.start, row)
         size = get(words.size, row) + begin - start
         put(words.size, row, size)
-        if size > _SHORT or start + 8 > data.shape[0]:
+        if size > _SHORT or start + _SHORT > data.shape[0]:
             put(words.hash, row, hash_word(data, start, start + size))
             _measure_slowly(data, flags, start, size, row, words)
             continue
@@ -69,13 +79,14 @@ def measure(data: ByteArray, flags: FlagArray, begin: int, first: int, last: int
         upper, lower, digits = _upper(data, start) & here, _lower(data, start) & here, _digits(data, start) & here
         union = (ALPHA | UPPER if upper != 0 else 0) | (ALPHA | LOWER if lower != 0 else 0)
         union |= NUMERIC | DECIMAL if digits != 0 else 0
-        byte = get(data, start)
-        if upper | lower | digits != here:
-            if size > 1 or byte >= 128:
-                _measure_slowly(data, flags, start, size, row, words)
-                continue
-            union = get(flags, byte)
-        put(words.chars, row, size)
+        single, chars = get(flags, get(data, start)), size
+        union = single if size == 1 else union
+        others = here & ~(upper | lower | digits | int(size == 1))
+        if others != 0:
+            inner = _continuations(data, start) & here
+            chars -= count_bits(inner)
+            union |= _flags_at(data, flags, start, others & ~inner)
+        put(words.chars, row, chars)
         put(words.flags, row, union)
 
 

@@ -243,6 +243,19 @@ def test_long_ngrams_that_differ_late_are_told_apart():
     assert measured(f"{text} {text}", words="split")["duplicate_5_gram"] == 610 / (2 * len(text) + 1)
 
 
+@pytest.mark.parametrize("size", range(5, 61))
+def test_copies_of_every_size_are_found_whatever_stands_around_them(size):
+    """Five words of ``size`` bytes in all, of which the first, the middle or the last takes what the others leave."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789" * 2
+    for widths in ((size - 4, 1, 1, 1, 1), (1, 1, size - 4, 1, 1), (1, 1, 1, 1, size - 4)):
+        ends = np.cumsum(widths).tolist()
+        five = " ".join(letters[end - width : end] for end, width in zip(ends, widths, strict=True))
+        text = f"Left {five} Right Other {five} Side"
+        found = measured(text, words="split")
+        assert found["duplicate_5_gram"] == size / len(text)
+        assert found["duplicate_6_gram"] == 0
+
+
 def test_dclm_takes_the_longer_of_two_frequent_ngrams_and_dolma_the_first():
     text = "a b a b longer word longer word"
     assert measured(text, flavour="dclm")["top_2_gram"] == 2 * 10 / 24

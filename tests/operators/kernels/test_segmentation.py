@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from operators.kernels import unicode_table as flag
 from operators.kernels.segmentation import WordRule, forget, segments
+from operators.kernels.spans import count_sentences
 from tests.operators.texts import ONE_MEGABYTE, TEXTS, table
 
 JOINERS = "·‐‑…‧"
@@ -128,6 +129,17 @@ def test_unicode_words_by_hand(text, expected):
     assert found(text, "words", "unicode") == expected
 
 
+def test_every_character_divides_words_as_its_flags_say():
+    """Which first bytes of UTF-8 need no look is written into the kernel; the twin looks up every character."""
+    codes = [code for code in range(0x80, 0x10000) if not 0xD800 <= code < 0xE000]
+    texts = [f"ab{chr(code)}cd中{chr(code)}文{chr(code)}中" for code in codes]
+    batch = segments(table(*texts))
+    words, data = batch.words("unicode"), batch.texts.data.tobytes()
+    for row, text in enumerate(texts):
+        rows = range(words.bounds[row], words.bounds[row + 1])
+        assert [data[words.start[k] : words.start[k] + words.size[k]].decode() for k in rows] == slow_words(text)
+
+
 @given(text=TEXTS)
 def test_lengths_and_flags_of_words(text):
     for rule in ("split", "unicode"):
@@ -184,6 +196,34 @@ def test_sentences_by_hand(text, expected):
 @given(text=TEXTS)
 def test_sentences_leave_out_nothing_but_white_space(text):
     assert "".join("".join(found(text, "spans", "sentences")).split()) == "".join(text.split())
+
+
+SENTENCES = st.lists(
+    st.sampled_from(
+        ["A ", "longer", "word", ". ", ".", "?", "! ", ".\n", "Mr", " e.g", "...", '." ', "。", " ", "é", "\u061f "]
+    ),
+    max_size=60,
+).map("".join)
+
+
+@given(text=st.one_of(SENTENCES, TEXTS))
+def test_sentences_are_counted_as_they_are_found(text):
+    """Counting looks at 64 bytes at a time and at the bytes next to a mark, finding at every character."""
+    batch = segments(table("before it. ", text, "after"))
+    first, last = (int(place) for place in batch.texts.offsets[1:3])
+    counted = count_sentences(batch.texts.data, flag.unicode_flags(), first, last)
+    bounds = batch.spans("sentences").bounds
+    assert counted == bounds[2] - bounds[1]
+
+
+def test_every_character_ends_sentences_as_its_flags_say():
+    codes = [code for code in range(0x80, 0x10000) if not 0xD800 <= code < 0xE000]
+    batch = segments(table(*(f"A sentence of words{chr(code)} Another one" for code in codes)))
+    found_rows = batch.spans("sentences").bounds
+    offsets, flags = batch.texts.offsets, flag.unicode_flags()
+    for row, code in enumerate(codes):
+        counted = count_sentences(batch.texts.data, flags, int(offsets[row]), int(offsets[row + 1]))
+        assert counted == found_rows[row + 1] - found_rows[row], hex(code)
 
 
 @given(texts=st.lists(st.one_of(st.none(), TEXTS), max_size=6), cut=st.integers(0, 6))
