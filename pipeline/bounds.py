@@ -61,7 +61,9 @@ def _outside(bound: Bound, values: pa.Array, limits: Limits) -> BoolArray:
     low, high = limits
     if low is None and high is None:
         return np.zeros(len(values), np.bool_)
-    if pa.types.is_float64(values.type) or (pa.types.is_integer(values.type) and not values.null_count):
+    if pa.types.is_integer(values.type) and values.null_count:
+        return _outside(bound, values.fill_null(0), limits) | values.is_null().to_numpy(zero_copy_only=False)
+    if pa.types.is_float64(values.type) or pa.types.is_integer(values.type):
         numbers = values.to_numpy(zero_copy_only=False)  # a null becomes NaN, which no comparison holds for
         above, below = (np.greater, np.less) if bound.exclusive else (np.greater_equal, np.less_equal)
         inside = [test(numbers, limit) for test, limit in ((above, low), (below, high)) if limit is not None]

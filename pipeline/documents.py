@@ -88,15 +88,19 @@ def as_documents(table: pa.Table) -> pa.Table:
 
     Raises:
         TypeError: not a table.
-        ValueError: ``id`` or ``text`` is missing or of another type; add or cast the column.
+        ValueError: ``id`` or ``text`` is missing or of another type, or one of them or ``source`` stands twice.
     """
     if not isinstance(table, pa.Table):
         made = _TABLE_FROM.get(type(table).__name__, "pa.Table.from_pylist([{'id': ..., 'text': ...}, ...])")
         msg = f"documents are a pyarrow.Table, got {type(table).__name__}; make one with {made}"
         raise TypeError(msg)
-    for name, remedy in _ADD.items():
-        if table.schema.get_field_index(name) < 0:
-            msg = f"documents need a column {name!r}, got {table.column_names}; {remedy}"
+    for name in (*_ADD, "source"):
+        columns = len(table.schema.get_all_field_indices(name))
+        if columns == 0 and name in _ADD:
+            msg = f"documents need a column {name!r}, got {table.column_names}; {_ADD[name]}"
+            raise ValueError(msg)
+        if columns > 1:
+            msg = f"{columns} columns are named {name!r}; rename or drop all but one"
             raise ValueError(msg)
     ids, text = (_plain(table.schema.field(name).type) for name in ("id", "text"))
     if pa.types.is_primitive(ids) or pa.types.is_nested(ids) or pa.types.is_dictionary(ids):

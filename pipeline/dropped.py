@@ -13,7 +13,7 @@ import xxhash
 
 from pipeline.documents import DROPPED_SCHEMA, one_chunk, with_text
 from pipeline.operator import Map
-from pipeline.rejects import excerpts, extras, head_bytes, heads, languages, rejected, scrubbed
+from pipeline.rejects import excerpts, extras, head_bytes, heads, languages, rejected, scrubbed, sources
 
 KeepText = Literal["sample", "all", "none"]
 
@@ -80,12 +80,13 @@ def dropped_rows(parts: Sequence[Dropped], schema: pa.Schema) -> pa.Table:
 
     schema: of the documents at the end; rows that were dropped before a column came to be have null there.
     """
-    schema = dropped_schema(schema)
+    schema = _dropped_schema(schema)
     if not parts:
         return schema.empty_table()
-    docs = _one_below_another([part.docs for part in parts])
+    docs = pa.concat_tables([_like(part.docs, schema) for part in parts], promote_options="default")
     verdicts = [part.verdicts for part in parts]
     columns = {
+        "source": pa.chunked_array([sources(part.docs) for part in parts], pa.string()),
         "language": pa.chunked_array([languages(part.docs) for part in parts], pa.string()),
         "operator": _strings([one.operator for one in verdicts]),
         "reason": _strings([one.reason for one in verdicts]),
@@ -98,20 +99,21 @@ def dropped_rows(parts: Sequence[Dropped], schema: pa.Schema) -> pa.Table:
     return rejected(docs, columns, schema)
 
 
-def dropped_schema(schema: pa.Schema) -> pa.Schema:
+def _dropped_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of dropped rows of documents with this schema."""
     fixed = [pa.field(f.name, schema.field("id").type) if f.name == "id" else f for f in DROPPED_SCHEMA]
     return pa.schema([*fixed, *extras(schema)])
 
 
-def _one_below_another(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables of one batch; a column that an operator gave another type on the way has its last one."""
-    types = {field.name: field.type for table in tables for field in table.schema}
-    alike = []
-    for table in tables:
-        fields = [field.with_type(types[field.name]) for field in table.schema]
-        alike.append(table if fields == list(table.schema) else table.cast(pa.schema(fields)))
-    return pa.concat_tables(alike, promote_options="default")
+def _like(docs: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Those columns of ``schema`` that the rows have, of its types: operators may have changed either since."""
+    known = set(docs.column_names)
+    docs = docs.select([name for name in schema.names if name in known])
+    for position, field in enumerate(docs.schema):
+        kind = schema.field(field.name).type
+        if field.type != kind:
+            docs = docs.set_column(position, field.with_type(kind), docs.column(position).cast(kind))
+    return docs
 
 
 def _strings(parts: Sequence[npt.NDArray[np.object_]]) -> pa.Array:
@@ -127,7 +129,7 @@ def _kept_text(
     if not scrubbers:
         return one_chunk(docs["text"]).take(pa.array(rows, mask=~chosen))
     # Scrubbers may look at other columns.
-    text = scrubbed(docs.take(pa.array(rows[chosen])), scrubbers)["text"]
+    text = scrubbed(docs.take(pa.array(rows[chosen])), scrubbers)["text"].cast(pa.large_string())
     return one_chunk(text).take(pa.array(np.cumsum(chosen) - 1, mask=~chosen))
 
 

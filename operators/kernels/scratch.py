@@ -60,7 +60,7 @@ def _block(size: int) -> np.ndarray[Any, Any]:
     for block in blocks:
         if sys.getrefcount(block) == _HOLDERS:
             return block
-    if sum(key * len(value) for key, value in by_size.items()) > _KEPT:
+    if size + sum(key * len(value) for key, value in by_size.items()) > _KEPT:
         by_size.clear()
         blocks = by_size.setdefault(size, [])
     blocks.append(np.empty(size, np.uint8))
