@@ -25,7 +25,7 @@ from operators.filters.chinese_quality import ChineseQuality
 from operators.filters.fineweb_quality import FinewebQuality
 from operators.filters.gopher_quality import GopherQuality
 from operators.filters.gopher_repetition import GopherRepetition
-from operators.kernels.segmentation import forget, segments
+from operators.kernels.segmentation import segments
 from pipeline.apply import apply
 from pipeline.shards import ROWS_PER_READ
 
@@ -60,7 +60,7 @@ def seconds(run: Callable[[pa.Table], object], batches: list[pa.Table]) -> tuple
     """CPU seconds of the first pass and of the best one."""
     passes = []
     for _ in range(PASSES):
-        forget()
+        segments(batches[0].slice(0, 1))  # what is remembered of the last batch goes, the memory for the next one stays
         begin = time.thread_time()
         for batch in batches:
             run(batch)
@@ -111,8 +111,9 @@ def main() -> None:
         f"{len(documents)} documents, {megabytes:.1f} MB, one core, MB/s of the first and the best of {PASSES} passes"
     )
     for name, run in runs.items():
-        run(batches[0])
-        first, best = seconds(run, of_a_run if name == as_in_a_run else batches)
+        given = of_a_run if name == as_in_a_run else batches
+        run(given[-1])  # compiles, and touches as much memory as a process has that works on such batches all day
+        first, best = seconds(run, given)
         print(f"{name:34s} {megabytes / first:8.1f} {megabytes / best:8.1f} {len(documents) / best:10.0f} docs/s")
 
 
