@@ -88,20 +88,21 @@ def as_documents(table: pa.Table) -> pa.Table:
 
     Raises:
         TypeError: not a table.
-        ValueError: ``id`` or ``text`` is missing or of another type, or one of them or ``source`` stands twice.
+        ValueError: ``id`` or ``text`` is missing or of another type, or two columns have one name.
     """
     if not isinstance(table, pa.Table):
         made = _TABLE_FROM.get(type(table).__name__, "pa.Table.from_pylist([{'id': ..., 'text': ...}, ...])")
         msg = f"documents are a pyarrow.Table, got {type(table).__name__}; make one with {made}"
         raise TypeError(msg)
-    for name in (*_ADD, "source"):
-        columns = len(table.schema.get_all_field_indices(name))
-        if columns == 0 and name in _ADD:
-            msg = f"documents need a column {name!r}, got {table.column_names}; {_ADD[name]}"
+    names = table.column_names
+    for name, remedy in _ADD.items():
+        if name not in names:
+            msg = f"documents need a column {name!r}, got {names}; {remedy}"
             raise ValueError(msg)
-        if columns > 1:
-            msg = f"{columns} columns are named {name!r}; rename or drop all but one"
-            raise ValueError(msg)
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        msg = f"{names.count(name)} columns are named {name!r}; rename or drop all but one"
+        raise ValueError(msg)
     ids, text = (_plain(table.schema.field(name).type) for name in ("id", "text"))
     if pa.types.is_primitive(ids) or pa.types.is_nested(ids) or pa.types.is_dictionary(ids):
         remedy = "cast it: table.set_column(table.column_names.index('id'), 'id', table['id'].cast(pa.string()))"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import pyarrow as pa
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.value import Value
 
@@ -76,6 +77,14 @@ class Operator(Value, ABC):
 
     reads: ClassVar[tuple[str, ...]] = ("text",)
     """Columns it reads, beside those of ``only``."""
+
+    @model_validator(mode="after")
+    def _numbers_are_numbers(self) -> Self:
+        for name, value in self:
+            if isinstance(value, float) and math.isnan(value):
+                msg = f"{name} is NaN, which no measure can be held to; give a number, or null for no limit"
+                raise ValueError(msg)
+        return self
 
     @property
     def name(self) -> str:

@@ -25,9 +25,13 @@ def language_column(docs: pa.Table) -> str | None:
         if schema.get_field_index(name) >= 0:
             kind = schema.field(name).type
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            if pa.types.is_null(kind) or _is_string(kind):
                 return name
     return None
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def languages(docs: pa.Table) -> pa.Array:

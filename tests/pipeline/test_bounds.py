@@ -180,3 +180,15 @@ def test_a_language_column_of_any_kind_of_string(kind: pa.DataType) -> None:
     docs = pa.table({"id": ["1", "2", "3"], "text": pa.array(["aa", "bb", "c"], pa.large_string()), "language": column})
     assert languages(docs).to_pylist() == ["zh", "und", "th"]
     assert apply(LengthByLanguage(), docs).kept["id"].to_pylist() == ["1", "3"]
+
+
+def test_a_language_column_without_any_value_names_none() -> None:
+    docs = pa.table({"id": ["1", "2"], "text": ["aa", "c"], "language": pa.nulls(2)})
+    assert languages(docs).to_pylist() == ["und", "und"]
+    spelt = docs.set_column(2, "language", pa.array(["und", "und"]))
+    assert apply(LengthByLanguage(), docs).kept["id"] == apply(LengthByLanguage(), spelt).kept["id"]
+
+
+def test_a_limit_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="min_share is NaN.*null for no limit"):
+        Vowels(min_share=float("nan"))

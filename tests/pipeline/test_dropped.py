@@ -107,13 +107,8 @@ def test_scrubbers_may_give_strings_of_either_layout(keep: KeepText) -> None:
     }  # fmt: skip
 
 
-def test_a_column_that_rides_along_twice_disturbs_nothing() -> None:
-    docs = documents().append_column("license", pa.array(["x"] * 3)).append_column("license", pa.array(["y"] * 3))
-    assert sorted(dropped([Not(letter="a")], docs)) == ["0", "2"]
-
-
-@pytest.mark.parametrize("name", ["id", "text", "source"])
-def test_columns_that_the_account_reads_stand_once(name: str) -> None:
+@pytest.mark.parametrize("name", ["id", "text", "source", "when"])
+def test_two_columns_of_one_name_are_refused(name: str) -> None:
     docs = documents().append_column("source", pa.array(["x"] * 3))
     with pytest.raises(ValueError, match=f"2 columns are named '{name}'; rename or drop all but one"):
         apply([Not(letter="a")], docs.append_column(name, docs[name]))
