@@ -190,5 +190,5 @@ def test_a_language_column_without_any_value_names_none() -> None:
 
 
 def test_a_limit_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="min_share is NaN.*null for no limit"):
+    with pytest.raises(ValueError, match=r"min_share is NaN.*null for no limit"):
         Vowels(min_share=float("nan"))
