@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt $(VENV)/bin/python
 	$(BIN)/python -c "from operators.kernels.compiled import warm; warm()"
 	touch $@
 
-test: setup  ## the test suite (about 13 minutes on 2 cores)
+test: setup  ## the test suite (about 14 minutes on 2 cores)
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not ray and not sweep"
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "ray and not sweep"
 

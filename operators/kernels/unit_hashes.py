@@ -122,7 +122,7 @@ def _hash_words(data: ByteArray, first: int, last: int, fold: FoldTable) -> tupl
 
 @lean_kernel
 def _hash_bytes(data: ByteArray, first: int, last: int) -> np.uint64:
-    state = np.uint64(0)
+    state = _STEP  # from 0 a NUL leads to 0: NULs in front would not count
     for position in range(first, last):
         state = _mix(state, np.uint64(data[position]))
     return state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operators.kernels.buffers import text_buffers
@@ -55,6 +55,8 @@ def test_keys_equal_the_twin(texts, scope):
     assert keys(*texts, scopes=[scope] * len(texts)) == [slow_key(line, scope) for line in lines]
 
 
+@example(text="aa", other="\0aa")
+@example(text="aa\n\0\0aa", other="a\0a")
 @given(text=TEXTS, other=TEXTS)
 def test_keys_are_equal_where_the_words_are(text, other):
     lines = [line for line in f"{text}\n{other}".split("\n") if line.strip()]
