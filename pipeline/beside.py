@@ -10,7 +10,7 @@ from pipeline.graph import Graph, NodeState
 from pipeline.pretrain.data.arrivals import ARRIVALS, ArrivalsFile
 from pipeline.shards import committed_file
 from pipeline.storage import Storage
-from pipeline.work import Beside, owner
+from pipeline.work import ARTIFACT_ROLE, Beside, owner
 from pipeline.worker import TaskSpec
 from pipeline.works import ReadWork
 
@@ -94,7 +94,7 @@ def _files_of(graph: Graph, source: NodeState) -> Iterator[str]:
     """Nodes that make the files which the nodes of a step name in their parameters."""
     for state in graph.states.values():
         if owner(state.name) == owner(source.name):
-            yield from (name for role, name in state.deps.items() if role.startswith("artifact:"))
+            yield from (name for role, name in state.deps.items() if role.startswith(ARTIFACT_ROLE))
 
 
 def _reads(graph: Graph, name: str, *, with_artifacts: bool = True) -> set[str]:
@@ -104,6 +104,6 @@ def _reads(graph: Graph, name: str, *, with_artifacts: bool = True) -> set[str]:
         return {name}
     found: set[str] = set()
     for role, one in state.deps.items():
-        if with_artifacts or not role.startswith("artifact:"):
+        if with_artifacts or not role.startswith(ARTIFACT_ROLE):
             found |= _reads(graph, one, with_artifacts=with_artifacts)
     return found

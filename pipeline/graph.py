@@ -14,7 +14,7 @@ from pipeline.node_order import ordered
 from pipeline.planned import PLAN, plan_key, standing, with_facts
 from pipeline.shards import ShardSpec
 from pipeline.value import Artifact, artifacts, replace_artifacts
-from pipeline.work import Epochs, Extent, Node, TaskPlan, Work
+from pipeline.work import ARTIFACT_ROLE, Epochs, Extent, Node, TaskPlan, Work
 from pipeline.worker import TaskSpec
 from pipeline.works import ReadWork
 
@@ -71,7 +71,7 @@ class Graph:
             deps = dict(node.inputs)
             for artifact in artifacts(node.work):
                 if artifact.step is not None:
-                    deps[f"artifact:{artifact.step}"] = artifact.step
+                    deps[f"{ARTIFACT_ROLE}{artifact.step}"] = artifact.step
             depth = 1 + max((self.states[name].depth for name in deps.values()), default=-1)
             self.states[node.name] = NodeState(node, depth, node.work, deps)
         self.consumers: dict[str, list[str]] = {name: [] for name in self.states}

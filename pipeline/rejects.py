@@ -144,6 +144,6 @@ def rejected(docs: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray], 
         if column is None and field.name in known:
             column = docs[field.name]
         if column is None:
-            column = sources(docs) if field.name == "source" else pa.nulls(docs.num_rows, field.type)
+            column = pa.nulls(docs.num_rows, field.type)
         arrays.append(column if column.type == field.type else column.cast(field.type))
     return pa.Table.from_arrays(arrays, schema=schema)

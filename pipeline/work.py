@@ -18,6 +18,9 @@ Kind = Literal["source", "documents", "selection", "tokens", "sequences", "mixtu
 dataset's documents, tokens, sequences packed from tokens, a plan of what to draw from tokens, one file others depend on,
 files internal to a step, a trained model."""
 
+ARTIFACT_ROLE = "artifact:"
+"""How the role of an input begins of which a node takes a file, and no rows; the step's name follows."""
+
 EVERY = None
 """A task that needs every shard of an input."""
 

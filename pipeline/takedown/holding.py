@@ -11,6 +11,7 @@ from pipeline.commit import Published
 from pipeline.dataset import Dataset, Run
 from pipeline.errors import UserError
 from pipeline.report.reading import parquet
+from pipeline.work import ARTIFACT_ROLE
 
 
 def needs_reading(run: Run, step: str) -> bool:
@@ -22,7 +23,7 @@ def needs_reading(run: Run, step: str) -> bool:
 
 def refers(node: Mapping[str, Any]) -> bool:
     """True for documents and selections that were made by more than the rows before them, and may refer to their numbers."""
-    roles = [role for role in node["inputs"] if not role.startswith("artifact:")]
+    roles = [role for role in node["inputs"] if not role.startswith(ARTIFACT_ROLE)]
     return node["kind"] == "selection" or (node["kind"] == "documents" and len(roles) > 1)
 
 

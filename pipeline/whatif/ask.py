@@ -20,6 +20,7 @@ from pipeline.whatif.rejudge import KEPT, Judged, StepJudge
 from pipeline.whatif.selected import keep_bitmap
 from pipeline.whatif.stored_rows import Part, RowFile
 from pipeline.whatif.tally import Changed, Tally
+from pipeline.work import ARTIFACT_ROLE
 
 BEFORE = -1
 """Code of the fate of a row that goes since an earlier step no longer keeps it."""
@@ -99,7 +100,7 @@ def _reached(run: Run, changes: Mapping[str, Operators], num_samples: int) -> di
         if name not in changes and node["dataset"] is None:
             continue
         parent = found.get(inputs["documents"])
-        trained = [step for role, step in inputs.items() if role.startswith("artifact:") and step in touched]
+        trained = [step for role, step in inputs.items() if role.startswith(ARTIFACT_ROLE) and step in touched]
         behind = name if node["kind"] == "selection" else None
         found[name] = StepFound(
             name,

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from pipeline.dataset import Dataset, Run
-
-_ARTIFACT = "artifact:"
-"""How a role begins that gives weights or another file instead of documents or tokens."""
+from pipeline.pretrain.trained import models
+from pipeline.work import ARTIFACT_ROLE
 
 
 class Learner(NamedTuple):
@@ -27,7 +26,7 @@ def upstream(run: Run, name: str, *, weights: bool = True) -> set[str]:
     waiting = [name]
     while waiting:
         for role, source in run.nodes[waiting.pop()]["inputs"].items():
-            if source not in found and (weights or not role.startswith(_ARTIFACT)):
+            if source not in found and (weights or not role.startswith(ARTIFACT_ROLE)):
                 found.add(source)
                 waiting.append(source)
     return found
@@ -43,13 +42,13 @@ def bases(run: Run, name: str) -> list[str]:
 
 def _base(run: Run, name: str) -> str | None:
     inputs = run.nodes[name]["inputs"].items()
-    of_files = [source for role, source in inputs if role.startswith(_ARTIFACT)]
+    of_files = [source for role, source in inputs if role.startswith(ARTIFACT_ROLE)]
     return next((source for source in of_files if run.nodes[source]["kind"] == "model"), None)
 
 
 def trained_models(run: Run) -> list[str]:
     """Steps of the run that are models and have begun."""
-    return [name for name, node in run.nodes.items() if node["kind"] == "model" and node["dataset"] is not None]
+    return [name for name in models(run) if run.nodes[name]["dataset"] is not None]
 
 
 def last_step(dataset: Dataset) -> int:
