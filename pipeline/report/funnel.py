@@ -15,6 +15,8 @@ _OF_DOCUMENTS = ("source", "documents", "selection", "tokens")
 Reasons = tuple[tuple[str, Count], ...]
 """Why documents left, most frequent first."""
 
+_TOP_REASONS = 3
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -55,6 +57,13 @@ class FunnelRow:
         """The share of the documents that left here."""
         left = share(self.into.docs - self.out.docs, self.into.docs)
         return f"{left} in other sets" if self.of_split and self.into.docs else left
+
+    @property
+    def why(self) -> str:
+        """The first reasons with their documents, and how many left for any other."""
+        others = sum(counted.docs for _, counted in self.reasons[_TOP_REASONS:])
+        named = [f"{name} {counted.docs:,}" for name, counted in self.reasons[:_TOP_REASONS]]
+        return ", ".join([*named, f"others {others:,}"] if others else named)
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,7 @@ def _funnel_row(row: FunnelRow, most: int, *, with_tokens: bool) -> list[Markup 
     ]
     if with_tokens:
         cells += [str(amount.tokens) if amount.tokens else "-" for amount in (row.into, row.out)]
-    why = ", ".join(f"{name} {c.docs:,}" for name, c in row.reasons[:3])
-    return [*cells, element("span", why, class_="soft")]
+    return [*cells, element("span", row.why, class_="soft")]
 
 
 def _ledgers(account: Account) -> Markup:

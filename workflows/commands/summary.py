@@ -18,7 +18,6 @@ from pipeline.report.units import count, size
 PLAIN_WIDTH = 160
 """Columns where the output is no terminal: enough that nothing is cut."""
 _UNLIMITED = 1 << 16
-_TOP_REASONS = 3
 
 
 def console() -> Console:
@@ -74,6 +73,5 @@ def funnel_table(rows: list[FunnelRow]) -> Table:
         if with_tokens:
             cells += [str(amount.tokens) if amount.tokens else "-" for amount in (row.into, row.out)]
         step = row.step
-        reasons = ", ".join(f"{name} {counted.docs:,}" for name, counted in row.reasons[:_TOP_REASONS])
-        table.add_row(*(Text(cell) for cell in (*cells, reasons)))
+        table.add_row(*(Text(cell) for cell in (*cells, row.why)))
     return table

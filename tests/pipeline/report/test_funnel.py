@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.dataset import Run
 from pipeline.ledger import Count, Ledger
 from pipeline.report.account import Account
-from pipeline.report.funnel import TokenRates, funnel, token_rates
+from pipeline.report.funnel import Amount, FunnelRow, TokenRates, funnel, token_rates
 from tests.pipeline.report.conftest import run_tiny
 
 FOUR = len("four words make tokens")  # 22 bytes, 4 tokens
@@ -94,3 +94,18 @@ def test_what_was_taken_down_stands_among_the_reasons(tiny: Run) -> None:
     )
     for row in rows.values():
         assert row.into.docs - row.out.docs == sum(counted.docs for _, counted in row.reasons)
+
+
+def test_a_row_names_three_reasons_and_counts_the_others() -> None:
+    none = Amount(0, 0, None)
+    reasons = [
+        ("short", Count(1200)),
+        ("long", Count(4)),
+        ("symbols", Count(3)),
+        ("bullets", Count(2)),
+        ("words", Count(1)),
+    ]
+    row = FunnelRow("clean", "gopher_quality", none, none, reasons, 0.0)
+    assert row.why == "short 1,200, long 4, symbols 3, others 3"
+    assert replace(row, reasons=reasons[:3]).why == "short 1,200, long 4, symbols 3"
+    assert replace(row, reasons=[]).why == ""
